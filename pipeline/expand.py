@@ -1,33 +1,33 @@
 """Expands one block: compile, draw, assemble, execute, score and vote, for many cells at once.
 
 All cells of a sweep over the same generations go through here together: the block is read
-once and compiled once per rule set, draws are made once per sampler for the largest m, a
-program that several cells hold is run once. Each cell's rows are what they would be alone.
+once and compiled once per rule set, draws are made once per sampler for the largest m (see
+`views`), a program that several cells hold is assembled and run once (see `cells`). Each
+cell's rows are what they would be alone.
 """
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.attempts import Attempts, bad_rows, quarantine
+from pipeline.cells import CellRows, Shared, cell_rows
 from pipeline.config import Cell, RunConfig, from_saved
 from pipeline.execute.cache import ExecutionCache
 from pipeline.execute.config import ExecuteConfig
 from pipeline.execute.forkserver import SandboxUnavailableError, ServerLostError
 from pipeline.execute.sandbox import Sandbox
-from pipeline.program.assemble import Variants, assemble
 from pipeline.program.compiled import Programs, compile_generations
-from pipeline.program.samplers import Draws, draw
 from pipeline.program.vocabulary import Vocabulary
 from pipeline.run import Block, RunFolder
 from pipeline.schema import GENERATION, PROBLEM, RESULT
-from pipeline.scoring import Completions, Executor, read_completions, result_rows
+from pipeline.scoring import Completions, Executor, read_completions
 from pipeline.shards import (
     check_manifest,
     read_manifest,
@@ -36,7 +36,10 @@ from pipeline.shards import (
     write_shard,
 )
 from pipeline.tasks import make_task
-from pipeline.vote.vote import problem_row
+from pipeline.views import Texts, View, views
+
+T = TypeVar("T")
+Rows = tuple[CellRows, pa.Table]  # of RESULT, made when they are written, and of PROBLEM
 
 
 class Expander:
@@ -76,24 +79,26 @@ class Expander:
         pass_ = _Pass(self, run, config, block, cells)
         ids = list(dict.fromkeys(table["problem_id"].to_pylist()))
 
-        def work(chosen: list[str]) -> dict[str, tuple[pa.Table, pa.Table, Counter[str]]]:
+        def work(chosen: list[str]) -> dict[str, Rows]:
             rows = pc.is_in(table["problem_id"], value_set=pa.array(chosen, pa.string()))
             return pass_.compute(table.filter(rows))
 
         fatal = (OSError, SandboxUnavailableError, ServerLostError)
         parts, left_out = attempts.work(ids, work, fatal)
-        overhead = time.process_time() - cpu_started
+        program_cpu_s = {}
         for cell in cells:
             inputs = {"shards": [c for start, c in checksums if start < cell.n]}
-            _write_cell(run, cell, block, [part[cell.name] for part in parts], inputs)
-            run.cell(cell.name).write_json(
-                f"timings/{block.name}.json",
-                {
-                    "cpu_s": pass_.program_cpu_s[cell.name] + overhead / len(cells),
-                    "wall_s": (time.perf_counter() - started) / len(cells),
-                    "cells_in_pass": len(cells),
-                },
-            )
+            mine = [part[cell.name] for part in parts]
+            _write_cell(run, cell, block, mine, inputs)
+            program_cpu_s[cell.name] = sum(rows.cpu_s() for rows, _ in mine)
+        overhead = time.process_time() - cpu_started
+        for cell in cells:
+            times = {
+                "cpu_s": program_cpu_s[cell.name] + overhead / len(cells),
+                "wall_s": (time.perf_counter() - started) / len(cells),
+                "cells_in_pass": len(cells),
+            }
+            run.cell(cell.name).write_json(f"timings/{block.name}.json", times)
         bad = pass_.bad + bad_rows("expand", left_out, range(max(cell.n for cell in cells)))
         quarantine(run.storage, stage, bad)
         pass_.flush()
@@ -174,19 +179,18 @@ class _Pass:
         self._cache = _cache(run, config, block, cells)
         self.executor = Executor(self._task, expander.sandbox, self._cache)
         self.bad: list[dict[str, Any]] = []
-        self.program_cpu_s: dict[str, float] = defaultdict(float)
 
     def flush(self) -> None:
         """Keeps the execution results for other cells and runs."""
         if self._cache is not None:
             self._cache.flush()
 
-    def compute(self, table: pa.Table) -> dict[str, tuple[pa.Table, pa.Table, Counter[str]]]:
-        """Returns per cell its rows of RESULT and PROBLEM, and counters."""
+    def compute(self, table: pa.Table) -> dict[str, Rows]:
+        """Returns the rows of each cell."""
         completions = read_completions(self._task, table)
-        found: dict[str, tuple[pa.Table, pa.Table, Counter[str]]] = {}
-        for by_rules in _grouped(self._cells, _compile_key):
-            config = by_rules[0].config
+        found: dict[str, Rows] = {}
+        for cells in _grouped(self._cells, _compile_key):
+            config = cells[0].config
             programs = compile_generations(
                 table,
                 self._vocabulary,
@@ -196,29 +200,38 @@ class _Pass:
                 config.compile,
             )
             self._note_bad(programs)
-            for cells in _grouped(by_rules, _draw_key):
-                # The largest m first: what it draws and runs is all that the others need.
-                cells.sort(key=lambda c: -c.config.sample.m)
-                draws = draw(programs, cells[0].config.sample, config.seed)
-                for cell in cells:
-                    variants = assemble(programs, _of_cell(draws, cell))
-                    found[cell.name] = self._cell_rows(cell, completions, programs, variants)
+            for texts, held in views(programs, cells):
+                found.update(self._cell_rows(completions, programs, texts, held))
         return found
 
     def _cell_rows(
-        self, cell: Cell, completions: Completions, programs: Programs, variants: Variants
-    ) -> tuple[pa.Table, pa.Table, Counter[str]]:
-        results = result_rows(cell, completions, variants, self.executor)
-        self.program_cpu_s[cell.name] += self.executor.cell_cpu_s(results)
-        problems = _vote(results, cell, completions)
-        counts: Counter[str] = Counter()
-        counts["generations"] = len(set(results["generation"].to_pylist()))
-        counts["random_variables"] = len(programs.generation)
-        counts["without_variables"] = int((np.diff(programs.offset) == 0).sum())
-        for reason in results["reject"].to_pylist():
-            if reason is not None:
-                counts[f"reject_{reason}"] += 1
-        return results.drop_columns("generation"), problems, counts
+        self, completions: Completions, programs: Programs, texts: Texts, held: list[View]
+    ) -> dict[str, Rows]:
+        """Runs what the cells need of their common texts and returns their rows."""
+        index = np.asarray(completions.table["generation_index"])
+        problems = [completions.problems[g] for g in texts.generation.tolist()]
+        sources = texts.source.to_pylist()
+        found: dict[str, Rows] = {}
+        for group in _grouped(held, _settings_key):
+            needed = np.zeros(len(sources), bool)
+            for one in group:
+                needed[one.rows[index[one.generation] < one.cell.n]] = True
+            config = group[0].cell.config
+            reject = texts.rejects(config.sample)
+            at = np.flatnonzero(needed).tolist()
+            outcomes = self.executor.outcomes(config.execute, problems, sources, reject, at)
+            shared = Shared(
+                completions,
+                self.executor,
+                texts.generation,
+                (texts.source, texts.changes, reject),
+                outcomes,
+            )
+            for one in group:
+                counts = _program_counts(programs, index < one.cell.n)
+                rows = cell_rows(shared, one.cell.n, one.generation, one.rows, one.own, counts)
+                found[one.cell.name] = rows, rows.problems(one.cell.config.vote)
+        return found
 
     def _note_bad(self, programs: Programs) -> None:
         """Sets aside, once, the generations that the compiler refused."""
@@ -253,58 +266,43 @@ def _cache(
     return ExecutionCache(Path(shared or run.storage.path("executions")) / block.inputs)
 
 
-def _grouped(cells: Iterable[Cell], key: Any) -> list[list[Cell]]:
-    groups: dict[str, list[Cell]] = {}
+def _grouped(cells: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+    groups: dict[str, list[T]] = {}
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return list(groups.values())
 
 
 def _compile_key(cell: Cell) -> str:
-    return repr((cell.config.rules, cell.config.compile, cell.config.seed))
+    return repr((cell.config.rules, cell.config.compile))
 
 
-def _draw_key(cell: Cell) -> str:
-    """Cells with this key in common see prefixes of the same draws."""
-    sample = cell.config.sample
-    if sample.m_counts != "drawn":  # how many draws are made depends on all settings
-        return repr(sample)
-    return repr((sample.sampler, sample.program_temperature))
+def _settings_key(view: View) -> str:
+    """Cells with this key in common refuse and run programs alike."""
+    sample = view.cell.config.sample
+    return repr(
+        (
+            sample.reject_static,
+            sample.syntax,
+            sample.max_literal_exponent,
+            view.cell.config.execute,
+        )
+    )
 
 
-def _of_cell(draws: Draws, cell: Cell) -> Draws:
-    """Returns the draws that the cell alone would have made."""
-    sample = cell.config.sample
-    return draws.narrowed(sample) if sample.m_counts == "drawn" else draws
-
-
-def _vote(results: pa.Table, cell: Cell, completions: Completions) -> pa.Table:
-    """Returns the rows of PROBLEM."""
-    columns = results.drop_columns(["source", "changes", "value", "error"]).to_pylist()
-    by_problem: dict[str, list[dict[str, Any]]] = {}
-    for row in columns:
-        by_problem.setdefault(row["problem_id"], []).append(row)
-    rows = [
-        problem_row(found, cell.config.vote, completions.mean_logprobs(identifier))
-        for identifier, found in by_problem.items()
-    ]
-    return pa.Table.from_pylist(rows, schema=PROBLEM)
+def _program_counts(programs: Programs, inside: np.ndarray) -> Counter[str]:
+    """Returns counters of the generations that a cell uses (bool [n])."""
+    sizes = np.diff(programs.offset)[inside]
+    return Counter(random_variables=int(sizes.sum()), without_variables=int((sizes == 0).sum()))
 
 
 def _write_cell(
-    run: RunFolder,
-    cell: Cell,
-    block: Block,
-    parts: list[tuple[pa.Table, pa.Table, Counter[str]]],
-    inputs: dict[str, Any],
+    run: RunFolder, cell: Cell, block: Block, parts: list[Rows], inputs: dict[str, Any]
 ) -> None:
     """Writes a cell's two shards; the manifest of the results is the done-marker."""
-    storage = run.cell(cell.name)
-    results = pa.concat_tables([p[0] for p in parts]) if parts else RESULT.empty_table()
-    problems = pa.concat_tables([p[1] for p in parts]) if parts else PROBLEM.empty_table()
-    counts: Counter[str] = sum((p[2] for p in parts), Counter())
-    name = f"{block.name}.arrow"
+    storage, name = run.cell(cell.name), f"{block.name}.arrow"
+    problems = pa.concat_tables([PROBLEM.empty_table(), *(table for _, table in parts)])
+    results = pa.concat_tables([RESULT.empty_table(), *(rows.results() for rows, _ in parts)])
+    counts = dict(sum((rows.counts for rows, _ in parts), Counter[str]()))
     write_shard(storage, f"problems/{name}", problems, cell.name, inputs, {}, "manifests/problems")
-    write_shard(
-        storage, f"results/{name}", results, cell.name, inputs, dict(counts), "manifests/results"
-    )
+    write_shard(storage, f"results/{name}", results, cell.name, inputs, counts, "manifests/results")

@@ -1,23 +1,20 @@
-"""Variants become results: jobs, executions, answers and scores, each distinct one once."""
+"""Programs become outcomes: jobs, executions, answers and scores, each distinct one once."""
 
 import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.config import Cell
 from pipeline.execute.cache import ExecutionCache
 from pipeline.execute.config import ExecuteConfig
 from pipeline.execute.identity import limits_text, program_hash
 from pipeline.execute.job import HARNESSES, Job, Result
 from pipeline.execute.sandbox import Sandbox
-from pipeline.program.assemble import Variants
-from pipeline.schema import RESULT
 from pipeline.tasks.base import Problem, Span, Task
 from pipeline.tasks.extract import is_truncated
 from pipeline.vote.answers import normalise
@@ -41,32 +38,17 @@ class Completions:
     status: list[str]
 
     @cached_property
-    def _means(self) -> dict[str, dict[int, float] | None]:
-        return _means(self.table)
-
-    def mean_logprobs(self, problem_id: str) -> dict[int, float] | None:
-        """Returns generation index -> mean ln P per token; None unless all are known."""
-        return self._means.get(problem_id)
-
-
-def _means(table: pa.Table) -> dict[str, dict[int, float] | None]:
-    found: dict[str, dict[int, float] | None] = {}
-    for identifier, index, logprobs in zip(
-        table["problem_id"].to_pylist(),
-        table["generation_index"].to_pylist(),
-        table["logprobs"],
-        strict=True,
-    ):
-        values = logprobs.values
-        mean = None
-        if values is not None and len(values):
-            mean = float(np.asarray(values, dtype=np.float64).mean())
-        of_problem = found.setdefault(identifier, {})
-        if mean is None or not np.isfinite(mean):
-            found[identifier] = None
-        elif of_problem is not None:
-            of_problem[index] = mean
-    return found
+    def mean_logprobs(self) -> np.ndarray:
+        """Returns float64 [rows], mean ln P per token; NaN where it is not known."""
+        column = self.table["logprobs"].combine_chunks()
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
+        values = np.asarray(pc.fill_null(pc.list_flatten(column), np.nan)).astype(np.float64)
+        means = np.full(len(lengths), np.nan)
+        some = lengths > 0
+        if some.any():
+            starts = (np.cumsum(lengths) - lengths)[some]
+            means[some] = np.add.reduceat(values, starts) / lengths[some]
+        return np.where(np.isfinite(means), means, np.nan)
 
 
 def read_completions(task: Task, table: pa.Table) -> Completions:
@@ -126,22 +108,55 @@ class Executor:
         """Returns what is worth a line in the log."""
         return self._messages
 
-    def identify(
-        self, config: ExecuteConfig, programs: list[tuple[Problem, str]]
+    def outcomes(
+        self,
+        config: ExecuteConfig,
+        problems: list[Problem],
+        sources: list[str],
+        rejects: list[str | None],
+        needed: list[int],
+    ) -> "Outcomes":
+        """Runs programs that have not been run yet and reads all that are asked for.
+
+        Args:
+            config: limits and isolation.
+            problems, sources: of each program.
+            rejects: why a program is not to be run, or None.
+            needed: indices of the programs that are asked for.
+        """
+        identified = self._identify(config, problems, sources, needed)
+        self._run(
+            config, [job for i, job in zip(needed, identified, strict=True) if rejects[i] is None]
+        )
+        found = Outcomes(len(sources))
+        for i, (name, _) in zip(needed, identified, strict=True):
+            if rejects[i] is not None:
+                found.set(i, name, Result("rejected"), None, self.nothing(problems[i]))
+                continue
+            result = self._results[name]
+            found.set(i, name, result, *self._answer(problems[i], sources[i], name, result))
+        return found
+
+    def _identify(
+        self,
+        config: ExecuteConfig,
+        problems: list[Problem],
+        sources: list[str],
+        needed: list[int],
     ) -> list[tuple[str, Job]]:
-        """Returns the execution's hash and the job of each program."""
+        """Returns the execution's hash and the job of each program needed."""
         known = self._jobs.setdefault(repr(config), {})
         limits = {harness: limits_text(config, harness) for harness in HARNESSES}
         found = []
-        for problem, program in programs:
-            key = (problem.id, program)
+        for i in needed:
+            key = (problems[i].id, sources[i])
             if key not in known:
-                job = self._task.job(problem, program)
+                job = self._task.job(problems[i], sources[i])
                 known[key] = (program_hash(job, config, limits.get(job.harness)), job)
             found.append(known[key])
         return found
 
-    def run(self, config: ExecuteConfig, identified: list[tuple[str, Job]]) -> None:
+    def _run(self, config: ExecuteConfig, identified: list[tuple[str, Job]]) -> None:
         """Runs what has not been run yet."""
         todo = {name: job for name, job in identified if name not in self._results}
         if self._cache is not None:
@@ -164,15 +179,12 @@ class Executor:
             if count := sandbox.counts[what] - before[what]:
                 self._messages.append(f"sandbox: {count} {what}")
 
-    def result(self, name: str) -> Result:
-        """Returns the result of an execution that was run."""
-        return self._results[name]
-
-    def read(self, problem: Problem, program: str, name: str) -> tuple[str | None, float | None]:
-        """Returns the normalised answer and the score of a program."""
+    def _answer(
+        self, problem: Problem, program: str, name: str, result: Result
+    ) -> tuple[str | None, float | None]:
+        """Returns the normalised answer and the score of a program that was run."""
         key = (problem.id, name, program)
         if key not in self._read:
-            result = self._results[name]
             answer: object = None
             if result.status == "ok":
                 answer = self._task.answer(problem, program, result)
@@ -186,109 +198,28 @@ class Executor:
         """Returns the score of a program that gave no answer: 0, or None without gold."""
         return self._task.score(problem, Result("error"))
 
-    def cell_cpu_s(self, results: pa.Table) -> float:
-        """Returns the CPU seconds of a cell's programs, as if it had run alone."""
-        names = set(results["program_hash"].to_pylist())
-        return sum(self._results[name].cpu_s for name in names if name in self._results)
 
+class Outcomes:
+    """What became of programs, as columns; null where a program was not asked for."""
 
-def result_rows(
-    cell: Cell, completions: Completions, variants: Variants, executor: Executor
-) -> pa.Table:
-    """Returns a cell's rows of `schema.RESULT`, and the row's generation as `generation`.
+    def __init__(self, n: int) -> None:
+        """Makes room for n programs."""
+        self.program_hash: list[str | None] = [None] * n
+        self.status: list[str | None] = [None] * n
+        self.value: list[str | None] = [None] * n
+        self.error: list[str | None] = [None] * n
+        self.answer: list[str | None] = [None] * n
+        self.score: list[float | None] = [None] * n
+        self.cpu_s: list[float] = [0.0] * n
 
-    Programs are run in one call. A generation without a program has one row that says why.
-    """
-    config = cell.config.execute
-    # Plain lists: two Arrow conversions are cheaper than one scalar access per row.
-    generation = variants.generation.tolist()
-    sources = variants.table["source"].to_pylist()
-    rejects = variants.table["reject"].to_pylist()
-    inside = _within(completions.table, cell.n)
-    rows = [i for i, g in enumerate(generation) if inside[g]]
-    identified = executor.identify(
-        config, [(completions.problems[generation[i]], sources[i]) for i in rows]
-    )
-    executor.run(
-        config, [job for i, job in zip(rows, identified, strict=True) if rejects[i] is None]
-    )
-    read = _Read()
-    for i, (name, _) in zip(rows, identified, strict=True):
-        problem = completions.problems[generation[i]]
-        if rejects[i] is not None:
-            read.add(name, "rejected", None, None, None, executor.nothing(problem))
-            continue
-        result = executor.result(name)
-        answer, score = executor.read(problem, sources[i], name)
-        read.add(name, result.status, result.encoded, result.error, answer, score)
-    table = variants.table.take(pa.array(rows, pa.int64()))
-    table = _with(table, read, variants.generation[rows])
-    without = _without_program(completions, inside, executor)
-    joined = pa.concat_tables([table, without]) if without.num_rows else table
-    return joined.sort_by([("generation", "ascending"), ("variant_index", "ascending")])
-
-
-def _within(table: pa.Table, n: int) -> list[bool]:
-    return [index < n for index in table["generation_index"].to_pylist()]
-
-
-class _Read:
-    """Columns read off the results."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {
-            name: []
-            for name in ("program_hash", "status", "value", "error", "answer", "correct", "score")
-        }
-
-    def add(
-        self,
-        name: str,
-        status: str,
-        value: str | None,
-        error: str | None,
-        answer: str | None,
-        score: float | None,
+    def set(
+        self, i: int, name: str, result: Result, answer: str | None, score: float | None
     ) -> None:
-        """Adds one row; a program is correct when its score is full."""
-        correct = None if score is None else score >= 1.0
-        for column, entry in zip(
-            self.columns.values(), (name, status, value, error, answer, correct, score), strict=True
-        ):
-            column.append(entry)
-
-
-def _with(table: pa.Table, read: _Read, generation: np.ndarray) -> pa.Table:
-    columns = {
-        name: table[name]
-        if name in table.column_names
-        else pa.array(read.columns[name], RESULT.field(name).type)
-        for name in RESULT.names
-    }
-    return pa.table(columns, schema=RESULT).append_column("generation", pa.array(generation))
-
-
-def _without_program(completions: Completions, inside: list[bool], executor: Executor) -> pa.Table:
-    """Returns a row for each generation that holds no program."""
-    indices = completions.table["generation_index"].to_pylist()
-    rows, generation = [], []
-    for i, status in enumerate(completions.status):
-        if status and inside[i]:
-            score = executor.nothing(completions.problems[i])
-            generation.append(i)
-            rows.append(
-                {
-                    "problem_id": completions.problems[i].id,
-                    "generation_index": indices[i],
-                    "variant_index": 0,
-                    "program_hash": "",
-                    "source": "",
-                    "n_drawn": 0,
-                    "changes": [],
-                    "status": status,
-                    "correct": None if score is None else False,
-                    "score": score,
-                }
-            )
-    table = pa.Table.from_pylist(rows, schema=RESULT)
-    return table.append_column("generation", pa.array(generation, pa.int64()))
+        """Sets one program's outcome."""
+        self.program_hash[i] = name
+        self.status[i] = result.status
+        self.value[i] = result.encoded
+        self.error[i] = result.error
+        self.answer[i] = answer
+        self.score[i] = score
+        self.cpu_s[i] = result.cpu_s

@@ -1,16 +1,22 @@
-"""Draws become program texts: one row per distinct syntax tree of a generation."""
+"""Draws become program texts: one row per distinct syntax tree of a generation.
 
+The draws of several samplers and temperatures over the same programs are assembled together:
+a text that several of them hold is made once (`Pool`), and each takes its own rows of it.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.program import noise, rejects
+from pipeline.program import rejects
 from pipeline.program.assemble_subset import subset_rows
 from pipeline.program.compiled import Programs
-from pipeline.program.law import Law
-from pipeline.program.samplers import Draws, log_probability, segment_rows
+from pipeline.program.config import SampleConfig
+from pipeline.program.distinct import Distinct, distinct
+from pipeline.program.samplers import Draws, segment_rows
 from pipeline.program.subset import SubsetLaw
 from pipeline.schema import CHANGE, RESULT
 
@@ -49,14 +55,64 @@ class Variants:
 
 
 @dataclass
-class _Kept:
-    """Distinct programs: generation, draw they first came from (-1: original), draws, mass."""
+class Pool:
+    """The different texts among draws over the same programs, and how they came about.
 
+    Attributes:
+        programs: what was drawn from.
+        outcome: int16 [v, draws], the outcomes of all draws side by side.
+        generation: int64 [texts], index of the generation in the shard.
+        column: int64 [texts], a draw that gave the text; -1: the original.
+        source: string [texts].
+        changes: list of `schema.CHANGE` [texts].
+    """
+
+    programs: Programs
+    outcome: np.ndarray
     generation: np.ndarray
-    first: np.ndarray
-    n_drawn: np.ndarray
-    logprob: np.ndarray
-    mass: np.ndarray
+    column: np.ndarray
+    source: pa.Array
+    changes: pa.Array
+
+    def rejects(self, config: SampleConfig) -> list[str | None]:
+        """Returns why each text is not to be run, or None."""
+        return rejects.static(
+            self.programs, self.outcome, self.generation, self.column, self.source, config
+        )
+
+
+def pool(
+    programs: Programs, drawn: Sequence[tuple[Draws, Distinct]]
+) -> tuple[Pool, list[np.ndarray]]:
+    """Returns the texts of all draws, each once, and for each of them where its rows lie in it.
+
+    Args:
+        programs: what was drawn from.
+        drawn: draws and their different programs.
+    """
+    outcome = np.concatenate([draws.outcome for draws, _ in drawn], axis=1)
+    begins = np.cumsum([0] + [draws.outcome.shape[1] for draws, _ in drawn])
+    codes, columns = [], []
+    for (draws, found), begin in zip(drawn, begins, strict=False):
+        terms = np.take_along_axis(programs.text_codes, draws.outcome.astype(np.int64), axis=1)
+        of_draw = segment_rows(terms, programs.offset)
+        variant = found.first_draw >= 0
+        code = np.zeros(len(found), np.uint64)
+        code[variant] = of_draw[found.generation[variant], found.first_draw[variant]]
+        codes.append(code)
+        columns.append(np.where(variant, begin + found.first_draw, -1))
+    generation = np.concatenate([found.generation for _, found in drawn])
+    code, column = np.concatenate(codes), np.concatenate(columns)
+    order = np.lexsort((column, code, generation))
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(generation[order]) != 0) | (np.diff(code[order]) != 0)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(new) - 1
+    once = order[new]
+    texts = _texts(programs, outcome, generation[once], column[once])
+    made = Pool(programs, outcome, generation[once], column[once], *texts)
+    sizes = np.cumsum([len(found) for _, found in drawn])[:-1]
+    return made, np.split(place, sizes)
 
 
 def assemble(programs: Programs, draws: Draws) -> Variants:
@@ -65,131 +121,73 @@ def assemble(programs: Programs, draws: Draws) -> Variants:
     Two assignments are one program when Python reads the same tokens in every hole; their
     draws and masses add up and the text is the first's.
     """
-    pi = draws.law
-    if isinstance(pi, SubsetLaw):
-        rows = subset_rows(programs, draws)
-        generation = np.array([row["generation"] for row in rows], np.int64)
-        offset = np.searchsorted(generation, np.arange(len(programs) + 1))
-        first = np.array([row["first_draw"] for row in rows], np.int64)
-        table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-        return Variants(table, generation, offset, draws.count, first)
-    kept = _distinct(programs, draws, pi)
-    row, piece, changed = _pieces(programs, draws, kept)
-    source = _join(programs, row, piece, len(kept.generation))
-    changes = _changes(programs, draws, row, piece, changed, len(kept.generation))
-    reject = rejects.static(programs, draws, kept.generation, kept.first, source)
-    offset = np.searchsorted(kept.generation, np.arange(len(programs) + 1))
-    known = ~np.asarray(programs.table["logprobs"].is_null())[kept.generation]
-    ids = programs.table["problem_id"].combine_chunks()
-    indices = programs.table["generation_index"].combine_chunks()
-    at = pa.array(kept.generation)
-    table = pa.table(
-        {
-            "problem_id": ids.take(at),
-            "generation_index": indices.take(at),
-            "variant_index": pa.array(
-                np.arange(len(kept.generation)) - offset[kept.generation], pa.int32()
-            ),
-            "source": source,
-            "logprob": pa.array(kept.logprob, pa.float64(), mask=~known),
-            "mass": pa.array(kept.mass, pa.float64(), mask=~known),
-            "n_drawn": pa.array(kept.n_drawn, pa.int32()),
-            "changes": changes,
-            "reject": pa.array(reject, pa.string()),
-        }
-    )
-    return Variants(table, kept.generation, offset, draws.count, kept.first)
+    if isinstance(draws.law, SubsetLaw):
+        return _assemble_subset(programs, draws)
+    found = distinct(programs, draws)
+    texts, (rows,) = pool(programs, [(draws, found)])
+    at = pa.array(rows)
+    offset = np.searchsorted(found.generation, np.arange(len(programs) + 1))
+    columns = own_columns(programs, found) | {
+        "source": texts.source.take(at),
+        "changes": texts.changes.take(at),
+        "reject": pa.array(texts.rejects(draws.config), pa.string()).take(at),
+    }
+    table = pa.table({name: columns[name] for name in COLUMNS}, schema=_SCHEMA)
+    return Variants(table, found.generation, offset, draws.count, found.first_draw)
 
 
-def tree_codes(programs: Programs) -> np.ndarray:
-    """Returns uint64 [v, s]: summed over a generation's variables, equal for equal trees.
-
-    Zobrist hashing: the original's outcome is 0 and so is any that Python reads alike.
-    """
-    index = np.arange(len(programs.generation)) - programs.offset[programs.generation]
-    salt = (index.astype(np.uint64)[:, None] << np.uint64(32)) + programs.canonical.astype(
-        np.uint64
-    )
-    codes = noise.mix(noise.mix(salt + np.uint64(0x5851F42D4C957F2D)))
-    codes[programs.canonical == programs.bare[programs.own][:, None]] = 0
-    return codes
+def _assemble_subset(programs: Programs, draws: Draws) -> Variants:
+    rows = subset_rows(programs, draws)
+    generation = np.array([row["generation"] for row in rows], np.int64)
+    offset = np.searchsorted(generation, np.arange(len(programs) + 1))
+    first = np.array([row["first_draw"] for row in rows], np.int64)
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return Variants(table, generation, offset, draws.count, first)
 
 
-def _distinct(programs: Programs, draws: Draws, pi: Law) -> _Kept:
-    n, m = len(programs), draws.outcome.shape[1]
-    codes = np.take_along_axis(tree_codes(programs), draws.outcome.astype(np.int64), axis=1)
-    tree = segment_rows(codes, programs.offset)
-    is_draw = np.arange(m) < draws.count[:, None]
-    logprob = log_probability(programs, pi, draws.outcome)
-    log_mass, original_mass = _masses(programs, draws, pi, logprob)
-    with_original = np.concatenate([np.zeros((n, 1), np.uint64), tree], axis=1)
-    valid = np.concatenate([np.ones((n, 1), bool), is_draw], axis=1)
-    order = np.argsort(with_original, axis=1, kind="stable")
-    tree_sorted = np.take_along_axis(with_original, order, axis=1)
-    valid_sorted = np.take_along_axis(valid, order, axis=1)
-    new = np.ones((n, m + 1), bool)
-    new[:, 1:] = tree_sorted[:, 1:] != tree_sorted[:, :-1]
-    # Columns that are no draws may share a tree with draws: the group's first valid column
-    # leads it, and only valid ones count.
-    group = np.cumsum(new.ravel()) - 1
-    first = np.full(group[-1] + 1 if group.size else 0, m + 1)
-    flat_order, flat_valid = order.ravel(), valid_sorted.ravel()
-    np.minimum.at(first, group[flat_valid], flat_order[flat_valid])
-    drawn = np.bincount(group[flat_valid & (flat_order > 0)], minlength=len(first))
-    generation = (np.flatnonzero(new.ravel())) // (m + 1)
-    some = (first <= m) & (programs.span[generation, 0] >= 0)
-    generation, first, drawn = generation[some], first[some], drawn[some]
-    rank = np.lexsort((first, generation))
-    generation, first, drawn = generation[rank], first[rank] - 1, drawn[rank]
-    padded_log = np.concatenate([logprob, pi.log_original[:, None]], axis=1)
-    padded_mass = np.concatenate([log_mass, original_mass[:, None]], axis=1)
-    return _Kept(
-        generation, first, drawn, padded_log[generation, first],
-        np.exp(padded_mass[generation, first]),
-    )  # fmt: skip
+def own_columns(programs: Programs, found: Distinct) -> dict[str, pa.Array]:
+    """Returns the columns of `schema.RESULT` that draws do not share with others."""
+    at = pa.array(found.generation)
+    unknown = np.asarray(programs.table["logprobs"].is_null())[found.generation]
+    offset = np.searchsorted(found.generation, np.arange(len(programs) + 1))
+    index = np.arange(len(found)) - offset[found.generation]
+    return {
+        "problem_id": programs.table["problem_id"].combine_chunks().take(at),
+        "generation_index": programs.table["generation_index"].combine_chunks().take(at),
+        "variant_index": pa.array(index, pa.int32()),
+        "logprob": pa.array(found.logprob, pa.float64(), mask=unknown),
+        "mass": pa.array(found.mass, pa.float64(), mask=unknown),
+        "n_drawn": pa.array(found.n_drawn, pa.int32()),
+    }
 
 
-def _masses(
-    programs: Programs, draws: Draws, at: Law, logprob: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns ln of the probability of all assignments with a draw's tree, and the original's."""
-    pi, canonical = at.pi, programs.canonical
-    same = np.zeros_like(pi)
-    repeated = False
-    for column in range(pi.shape[1]):
-        equal = (canonical == canonical[:, column, None]) & (canonical >= 0)
-        same[:, column] = np.where(equal, pi, 0.0).sum(axis=1)
-        repeated = repeated or bool((equal.sum(axis=1) > 1).any())
-    if not repeated:
-        return logprob, at.log_original
-    with np.errstate(divide="ignore"):
-        log_same = np.log(same)
-    terms = np.take_along_axis(log_same, draws.outcome.astype(np.int64), axis=1)
-    return (
-        segment_rows(terms, programs.offset),
-        segment_rows(log_same[:, :1], programs.offset)[:, 0],
-    )
+def _texts(
+    programs: Programs, outcome: np.ndarray, generation: np.ndarray, column: np.ndarray
+) -> tuple[pa.Array, pa.Array]:
+    """Returns source and changes of programs, each of a generation and a column of outcomes."""
+    row, piece, changed = _pieces(programs, outcome, generation, column)
+    source = _join(programs, row, piece, len(generation))
+    return source, _changes(programs, generation, row, changed)
 
 
 def _pieces(
-    programs: Programs, draws: Draws, kept: _Kept
+    programs: Programs, outcomes: np.ndarray, generations: np.ndarray, column: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns for every piece of every program: its row, its element, and its changed outcome.
 
     Elements are numbered as `_join` lays them out: segments and holes of the shard in turn,
-    then the replacement texts. The third array is the new outcome of changed holes, else 0.
+    then the replacement texts. The third array is the new outcome of changed holes, else -1.
     """
-    sizes = np.diff(programs.offset)
-    length = 2 * sizes[kept.generation] + 1
-    row = np.repeat(np.arange(len(kept.generation)), length)
+    length = 2 * np.diff(programs.offset)[generations] + 1
+    row = np.repeat(np.arange(len(generations)), length)
     within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
-    generation = kept.generation[row]
+    generation = generations[row]
     base = 2 * (programs.offset[generation] + generation)
     piece = base + within
     outcome = np.zeros(len(row), np.int64)
-    hole = (within % 2 == 1) & (kept.first[row] >= 0)
+    hole = (within % 2 == 1) & (column[row] >= 0)
     variable = programs.offset[generation[hole]] + within[hole] // 2
-    outcome[hole] = draws.outcome[variable, kept.first[row[hole]]]
+    outcome[hole] = outcomes[variable, column[row[hole]]]
     replace = hole.copy()
     replace[hole] = (outcome[hole] > 0) | programs.misplaced[variable]
     changed_variable = programs.offset[generation[replace]] + within[replace] // 2
@@ -240,24 +238,13 @@ def _join(programs: Programs, row: np.ndarray, piece: np.ndarray, rows: int) -> 
 
 
 def _changes(
-    programs: Programs,
-    draws: Draws,
-    row: np.ndarray,
-    piece: np.ndarray,
-    outcome: np.ndarray,
-    rows: int,
+    programs: Programs, generations: np.ndarray, row: np.ndarray, outcome: np.ndarray
 ) -> pa.Array:
     """Returns the changed holes of each row, list of `schema.CHANGE`, spans in characters."""
+    rows = len(generations)
     at = np.flatnonzero(outcome >= 0)
     first_piece = np.searchsorted(row, np.arange(rows))
-    generation_of_row = (
-        np.searchsorted(
-            2 * (programs.offset[:-1] + np.arange(len(programs))), piece[first_piece], "right"
-        )
-        - 1
-    )
-    generation = generation_of_row[row[at]]
-    variable = programs.offset[generation] + (at - first_piece[row[at]]) // 2
+    variable = programs.offset[generations[row[at]]] + (at - first_piece[row[at]]) // 2
     start, end = programs.character_spans()
     texts = pa.array(programs.texts, pa.string())
     original = programs.originals()

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from pipeline.program import holes, literals, support
+from pipeline.program import holes, literals, noise, support
 from pipeline.program.candidates import Candidates, read_candidates
 from pipeline.program.config import CompileConfig, RuleConfig, RulesConfig
 from pipeline.program.spans import Completions, byte_spans, read_completions
@@ -86,6 +86,33 @@ class Programs:
             first = {text: shown[i] for i, text in reversed(list(enumerate(alike)))}
             out[v, shown] = [out[v, first[text]] for text in alike]
         return out
+
+    @cached_property
+    def has_synonyms(self) -> bool:
+        """Returns whether Python reads two outcomes of some variable alike."""
+        ordered = np.sort(self.canonical, axis=1)
+        return bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any())
+
+    @cached_property
+    def tree_codes(self) -> np.ndarray:
+        """Returns uint64 [v, s]: summed over a generation's variables, equal for equal trees.
+
+        The original's outcome is 0 and so is any that Python reads alike.
+        """
+        return self._codes(self.canonical, self.bare[self.own])
+
+    @cached_property
+    def text_codes(self) -> np.ndarray:
+        """Returns uint64 [v, s]: summed over a generation's variables, equal for equal texts."""
+        return self._codes(self.text, self.own)
+
+    def _codes(self, labels: np.ndarray, original: np.ndarray) -> np.ndarray:
+        """Returns a random number for each label at each place (Zobrist hashing)."""
+        index = np.arange(len(self.generation)) - self.offset[self.generation]
+        salt = (index.astype(np.uint64)[:, None] << np.uint64(32)) + labels.astype(np.uint64)
+        codes = noise.mix(noise.mix(salt + np.uint64(0x5851F42D4C957F2D)))
+        codes[labels == original[:, None]] = 0
+        return codes
 
     @cached_property
     def outside(self) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.program.compiled import Programs
-from pipeline.program.samplers import Draws
+from pipeline.program.config import SampleConfig
 
 # Each begins with a literal, which the search looks for first.
 _LEADING_ZERO = re.compile(r"0(?<![\w.]0)[0-9_]*[1-9][0-9_]*(?![\w.])")
@@ -16,21 +16,33 @@ _EXPONENT = re.compile(r"\*\*[\s(+]*([0-9][0-9_]*)(?![\w.])")
 
 
 def static(
-    programs: Programs, draws: Draws, generation: np.ndarray, first: np.ndarray, source: pa.Array
+    programs: Programs,
+    outcome: np.ndarray,
+    generation: np.ndarray,
+    first: np.ndarray,
+    source: pa.Array,
+    config: SampleConfig,
 ) -> list[str | None]:
     """Returns why each program is not to be run, or None.
+
+    Args:
+        programs: what the draws were made of.
+        outcome: int16 [v, draws].
+        generation: int64 [rows], of each program.
+        first: int64 [rows], a draw that gave it; -1: the original.
+        source: string [rows], its text.
+        config: says what is refused.
 
     Only programs whose holes changed to something that may break are looked at: a number that
     now begins with 0 (leading_zero), an operator that became ** (power_tower), a rule whose
     support Python may not accept (syntax). The original is never refused.
     """
-    config = draws.config
     out: list[str | None] = [None] * len(generation)
     if not config.reject_static or not len(programs.generation):
         return out
     variant = first >= 0
-    zero = _flagged(programs, draws, generation, first, _starts_zero(programs)) & variant
-    power = _flagged(programs, draws, generation, first, _is_power(programs)) & variant
+    zero = _flagged(programs, outcome, generation, first, _starts_zero(programs)) & variant
+    power = _flagged(programs, outcome, generation, first, _is_power(programs)) & variant
     unsafe = _unsafe(programs, config.syntax)[generation] & variant
     flagged = np.flatnonzero(zero | power | unsafe)
     texts = source.take(pa.array(flagged)).to_pylist()
@@ -61,15 +73,17 @@ _MODES = {"module": "exec", "expression": "eval"}
 
 
 def _flagged(
-    programs: Programs, draws: Draws, generation: np.ndarray, first: np.ndarray, flags: np.ndarray
+    programs: Programs,
+    outcome: np.ndarray,
+    generation: np.ndarray,
+    first: np.ndarray,
+    flags: np.ndarray,
 ) -> np.ndarray:
     """Returns which programs take an outcome of `flags`, bool [v, s]."""
-    hit = np.zeros((len(programs), draws.outcome.shape[1] + 1), bool)
+    hit = np.zeros((len(programs), outcome.shape[1] + 1), bool)
     variables = np.flatnonzero(flags.any(axis=1))
     if len(variables):
-        taken = np.take_along_axis(
-            flags[variables], draws.outcome[variables].astype(np.int64), axis=1
-        )
+        taken = np.take_along_axis(flags[variables], outcome[variables].astype(np.int64), axis=1)
         v, d = np.nonzero(taken)
         hit[programs.generation[variables[v]], d] = True
     return hit[generation, first]

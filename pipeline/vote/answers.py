@@ -12,6 +12,9 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 # A string or bytes literal first, so that digits inside it are not taken for numbers.
 _TOKEN = re.compile(
     r"""b?'(?:[^'\\]|\\.)*'|b?"(?:[^"\\]|\\.)*"|-?(?:inf\b|\d+(?:\.\d+)?(?:e[+-]?\d+)?)""",
@@ -67,6 +70,42 @@ def cluster(keys: Sequence[str | None], relative_tolerance: float = 1e-9) -> lis
     for members in numbers.values():
         names.update(_name_clusters(members, relative_tolerance))
     return [None if key is None else names.get(key, key) for key in keys]
+
+
+def may_join(
+    keys: Sequence[str], group: NDArray[np.int64], tolerance: float = 1e-9
+) -> NDArray[np.bool_]:
+    """Tells which keys may share a cluster with another key of their group, bool [keys].
+
+    A quick look in float arithmetic that errs towards yes: `cluster` decides.
+
+    Args:
+        keys: normalised answers, different within a group.
+        group: int64 [keys]; keys of different groups never meet.
+        tolerance: as for `cluster`.
+
+    >>> may_join(["0.3", "0.30000000000000004", "7", "'a'"], np.zeros(4, np.int64)).tolist()
+    [True, True, False, False]
+    """
+    numbers = np.array([_quick_number(key) for key in keys], np.float64)
+    with_digits = np.array([any(c.isdigit() for c in key) for key in keys], bool)
+    # Lists of numbers, and numbers at the edges of what a float holds, are looked at closely.
+    out = with_digits & ~((np.abs(numbers) > 1e-300) & (np.abs(numbers) < 1e300) | (numbers == 0))
+    order = np.lexsort((numbers, group))
+    value, of = numbers[order], group[order]
+    with np.errstate(invalid="ignore", over="ignore"):
+        bound = (2 * tolerance + 1e-14) * np.maximum(np.abs(value[1:]), np.abs(value[:-1]))
+        near = (np.diff(value) <= bound) & (of[1:] == of[:-1])
+    out[order[1:][near]] = True
+    out[order[:-1][near]] = True
+    return out
+
+
+def _quick_number(key: str) -> float:
+    try:
+        return float(key)
+    except ValueError:
+        return math.nan
 
 
 def _name_clusters(

@@ -6,7 +6,8 @@ n generations; none is defined for k > n, and none is returned there.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ def maj_at_k_curve(
     correct: Floats,
     max_subsets: int = 2048,
     resamples: int = 256,
-    rng: np.random.Generator | None = None,
+    make_rng: Callable[[], np.random.Generator] = np.random.default_rng,
 ) -> tuple[list[float], bool]:
     """Returns the expected correctness of the majority over k generations, k = 1..n.
 
@@ -115,55 +116,88 @@ def maj_at_k_curve(
     Args:
         votes: float64 [n, answers], the weight each generation gives to each answer.
         correct: float64 [answers], in [0, 1].
-        rng: for the resamples; without one, a fixed seed.
+        make_rng: makes the generator of the random orders, when they are needed.
 
     Returns: the curve [n], and whether it is exact.
     """
     n = len(votes)
-    possible = _contenders(votes)
-    if not possible.any():
+    voted = votes.any(axis=0)
+    if not correct[voted].any():
         return [0.0] * n, True
+    if (correct[voted] == 1).all():  # right as soon as anybody votes
+        return pass_at_k_curve(votes.any(axis=1).tolist()), True
+    possible = _contenders(votes)
     votes, correct = votes[:, possible], correct[possible]
-    kinds, inverse, counts = np.unique(votes, axis=0, return_inverse=True, return_counts=True)
-    if math.prod(int(c) + 1 for c in counts) <= max_subsets:
+    kinds, inverse, counts = _kinds(votes)
+    if math.prod(c + 1 for c in counts) <= max_subsets:
         return _exact_majority(kinds, counts, correct), True
-    rng = rng if rng is not None else np.random.default_rng(0)
-    order = rng.permuted(np.tile(inverse.reshape(-1), (resamples, 1)), axis=1)
+    order = make_rng().permuted(np.tile(inverse, (resamples, 1)), axis=1)
     taken = np.cumsum(order[:, :, None] == np.arange(len(kinds)), axis=1)
-    totals = taken.astype(np.float64) @ kinds  # [resamples, n, answers]
-    return [float(v) for v in _winners(totals, correct).mean(axis=0)], False
+    totals = kinds.T @ taken.reshape(-1, len(kinds)).T.astype(np.float64)
+    curve = _winners(totals, correct).reshape(resamples, n).mean(axis=0)
+    return curve.tolist(), False
+
+
+def _kinds(votes: Floats) -> tuple[Floats, NDArray[np.int64], tuple[int, ...]]:
+    """Returns the different rows in order of appearance, each row's number, and how often each."""
+    numbers: dict[bytes, int] = {}
+    first, inverse, counts = [], [], []
+    for i, row in enumerate(votes):
+        number = numbers.setdefault(row.tobytes(), len(counts))
+        if number == len(counts):
+            first.append(i)
+            counts.append(0)
+        inverse.append(number)
+        counts[number] += 1
+    return votes[first], np.array(inverse), tuple(counts)
 
 
 def _contenders(votes: Floats) -> NDArray[np.bool_]:
     """Returns which answers may win or tie in some subset; leaving out the others is exact.
 
     An answer cannot if another has more votes in each generation that votes for it. Only the
-    eight answers with the most votes are tried as that other.
+    three answers with the most votes are tried as that other.
     """
-    possible: NDArray[np.bool_] = np.asarray(votes.any(axis=0))
-    for strong in np.argsort(-votes.sum(axis=0), kind="stable")[:8]:
-        if votes[:, strong].any():
-            beaten = (votes[:, strong, None] * (1 - 1e-6) > votes) | (votes == 0)
-            possible &= ~beaten.all(axis=0)
+    nothing = votes == 0
+    possible: NDArray[np.bool_] = ~nothing.all(axis=0)
+    for strong in np.argsort(-votes.sum(axis=0), kind="stable")[:3]:
+        own = votes[:, strong, None]
+        if own.any():
+            possible &= ~((own * (1 - 1e-6) > votes) | nothing).all(axis=0)
     return possible
 
 
-def _exact_majority(kinds: Floats, counts: NDArray[np.int64], correct: Floats) -> list[float]:
-    n = int(counts.sum())
-    taken = np.indices(tuple(int(c) + 1 for c in counts)).reshape(len(counts), -1).T
+def _exact_majority(kinds: Floats, counts: tuple[int, ...], correct: Floats) -> list[float]:
+    taken, sizes, ways = _sub_multisets(counts)
+    values = _winners(kinds.T @ taken, correct) * ways
+    curve = np.bincount(sizes, weights=values, minlength=sum(counts) + 1)[1:]
+    return np.clip(curve, 0.0, 1.0).tolist()
+
+
+@lru_cache(64)
+def _sub_multisets(counts: tuple[int, ...]) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """Returns how many of each kind a sub-multiset takes, its size, its share of its size's.
+
+    The first is float64 [kinds, sub-multisets].
+    """
+    n = sum(counts)
+    taken = np.indices(tuple(c + 1 for c in counts)).reshape(len(counts), -1)
     log_choose = _log_choose(n)
-    sizes = taken.sum(axis=1)
-    log_ways = log_choose[counts[None, :], taken].sum(axis=1) - log_choose[n, sizes]
-    values = _winners(taken @ kinds, correct) * np.exp(log_ways)
-    curve = np.bincount(sizes, weights=values, minlength=n + 1)[1:]
-    return [float(v) for v in np.clip(curve, 0.0, 1.0)]
+    sizes = taken.sum(axis=0)
+    log_ways = log_choose[np.array(counts)[:, None], taken].sum(axis=0) - log_choose[n, sizes]
+    return taken.astype(np.float64), sizes, np.exp(log_ways)
 
 
 def _winners(totals: Floats, correct: Floats) -> Floats:
-    """Returns the expected correctness of the best answer(s) along the last axis."""
-    top = totals.max(axis=-1, keepdims=True)
-    tied = (totals >= top * (1 - 1e-9)) & (top > 0)
-    return (tied @ correct) / np.maximum(tied.sum(axis=-1), 1)
+    """Returns the expected correctness of the best answer(s) of each column, [subsets].
+
+    Args:
+        totals: float64 [answers, subsets].
+        correct: float64 [answers].
+    """
+    top = totals.max(axis=0)
+    tied = ((totals >= top * (1 - 1e-9)) & (top > 0)).astype(np.float64)
+    return (correct @ tied) / np.maximum(tied.sum(axis=0), 1)
 
 
 def _log_choose(n: int) -> Floats:

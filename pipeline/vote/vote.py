@@ -1,122 +1,83 @@
-"""The vote over one problem's programs, and the problem's row of `schema.PROBLEM`.
-
-Three votes are taken over the same normalised answers:
-
-    plain       one program, one vote: an original counts once, a variant as often as drawn
-    weighted    a generation has one vote in all, shared among its distinct programs by their
-                probability under the probabilistic program; what failed keeps its share, so a
-                generation that is unlikely to give any answer has little to say
-    likelihood  the weighted vote, each generation weighted by exp(mean token logprob) of its
-                completion under the model, where that is known
-
-A program without an answer abstains. If answers tie, the outcome is the mean over the tied
-ones: the expectation of breaking the tie by lot, never by order.
-"""
+"""From ballots to rows of `schema.PROBLEM`: who won, what passed, what it took."""
 
 import json
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.vote import answers, estimators, intervals
+from pipeline.schema import PROBLEM
+from pipeline.vote import estimators, intervals
+from pipeline.vote.ballots import Ballots, Count, Floats, Ints, Votes, abstained, from_rows
 from pipeline.vote.config import VoteConfig
 
-Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
+_NO_PROGRAM = ("truncated", "no_program")
+_CURVES_KEPT = 2048  # of a few kilobytes
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """The outcome of a vote.
+@dataclass(frozen=True)
+class Programs:
+    """What the ballots' programs were, for the counts in a problem's row.
 
     Attributes:
-        answer: the winner; among tied ones the alphabetically first. None: nobody voted.
-        share: the winner's share of the weight that did not abstain; 0 if nobody voted.
-        tied: whether other answers got the same weight.
-        expected_correct: mean correctness of the tied answers, in [0, 1]; 0 if nobody voted;
-            None without gold.
-        n_votes, n_abstained: how many voters did and did not.
+        status: int64 [r], index in `statuses`.
+        statuses: names of execution statuses.
+        refused: bool [r], a static reject stopped it.
+        identity: int64 [r], equal for programs that are one execution.
     """
 
-    answer: str | None
-    share: float
-    tied: bool
-    expected_correct: float | None
-    n_votes: int
-    n_abstained: int
+    status: Ints
+    statuses: Sequence[str]
+    refused: NDArray[np.bool_]
+    identity: Ints
 
 
-def majority(
-    keys: Sequence[str | None],
-    weights: Sequence[float] | None = None,
-    correct: Sequence[bool | None] | None = None,
-) -> Vote:
-    """Returns the vote over normalised answers.
+def problem_rows(
+    problem_ids: Sequence[str],
+    ballots: Ballots,
+    programs: Programs,
+    config: VoteConfig,
+    generation_logprobs: Floats | None = None,
+) -> pa.Table:
+    """Returns the rows of `schema.PROBLEM`.
 
-    Weights that differ by less than 1e-9 of the larger are equal. If programs with one answer
-    are not all right or all wrong, the answer counts with their mean by weight.
-
-    Example: a, a, b, b, None with a right: a and b tie, so 0.5 is expected of a draw.
-
-    >>> majority(["a", "a", "b", "b", None], correct=[True, True, False, False, False])
-    Vote(answer='a', share=0.5, tied=True, expected_correct=0.5, n_votes=4, n_abstained=1)
+    Args:
+        problem_ids: of the ballots' problems.
+        ballots: with answers clustered. Each generation has its row with the original, also
+            when it holds no program.
+        programs: of the same rows.
+        config: of the vote.
+        generation_logprobs: float64 [r], mean ln P per token of the row's completion; NaN or
+            None: unknown, the likelihood vote of the problem is null.
     """
-    weights = [1.0] * len(keys) if weights is None else weights
-    totals: dict[str, float] = {}
-    right: dict[str, float] = {}
-    gold = False
-    for i, (key, weight) in enumerate(zip(keys, weights)):
-        truth = correct[i] if correct is not None else None
-        gold |= truth is not None
-        if key is not None:
-            totals[key] = totals.get(key, 0.0) + weight
-            right[key] = right.get(key, 0.0) + weight * bool(truth)
-    n_votes = sum(key is not None for key in keys)
-    total = sum(totals.values())
-    if total <= 0:
-        return Vote(None, 0.0, False, 0.0 if gold else None, n_votes, len(keys) - n_votes)
-    top = max(totals.values())
-    tied = sorted(key for key, weight in totals.items() if weight >= top * (1 - 1e-9))
-    expected = sum(right[key] / totals[key] for key in tied) / len(tied)
-    return Vote(
-        answer=tied[0],
-        share=totals[tied[0]] / total,
-        tied=len(tied) > 1,
-        expected_correct=expected if gold else None,
-        n_votes=n_votes,
-        n_abstained=len(keys) - n_votes,
-    )
-
-
-def generation_weights(rows: Sequence[Row]) -> list[float]:
-    """Returns each program's share of its generation's one vote.
-
-    Proportional to `mass` (all assignments that give the program), or to exp(`logprob`) where
-    the mass is unknown; a generation without probabilities shares equally by count.
-
-    Example: masses 0.6 and 0.2 in one generation: 0.75 and 0.25.
-    """
-    logs = [_log_mass(row) for row in rows]
-    groups: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(row["generation_index"], []).append(i)
-    weights = [0.0] * len(rows)
-    for members in groups.values():
-        if any(logs[i] is None for i in members):
-            shares = [float(_count(rows[i])) for i in members]
-        else:
-            known = [logs[i] or 0.0 for i in members]
-            top = max(known)
-            shares = [math.exp(v - top) if top > -math.inf else 1.0 for v in known]
-        total = sum(shares) or 1.0
-        for i, share in zip(members, shares):
-            weights[i] = share / total
-    return weights
+    count = Count(ballots)
+    plain, weighted = count.votes(ballots.count), count.votes(ballots.weight)
+    first = count.votes(ballots.original.astype(np.float64))
+    known, likely = _likelihood_vote(ballots, count, generation_logprobs)
+    gold = np.maximum.reduceat(ballots.correct, ballots.problem_start[:-1]) >= 0
+    columns: dict[str, Any] = {
+        "problem_id": list(problem_ids),
+        "vote_answer": _answers(ballots, plain),
+        "vote_share": plain.share,
+        "vote_correct": pa.array(plain.expected, mask=~gold),
+        "weighted_answer": _answers(ballots, weighted),
+        "weighted_correct": pa.array(weighted.expected, mask=~gold),
+        "plain_answer": _answers(ballots, first),
+        "plain_correct": pa.array(first.expected, mask=~gold),
+        "likelihood_answer": _answers(ballots, likely, known),
+        "likelihood_correct": pa.array(likely.expected, mask=~(gold & known)),
+        "tied": plain.tied,
+        "n_abstained": abstained(ballots),
+    }
+    columns |= _outcomes(ballots)
+    columns |= _curves(problem_ids, ballots, count, gold, config)
+    columns |= _counts(ballots, programs)
+    return pa.table({name: columns[name] for name in PROBLEM.names}, schema=PROBLEM)
 
 
 def problem_row(
@@ -127,151 +88,164 @@ def problem_row(
     """Returns one problem's row of `schema.PROBLEM`.
 
     Args:
-        results: the problem's rows of `schema.RESULT` in one cell, as rows or as columns. Each
-            generation has its row with variant_index 0, also when it holds no program.
+        results: the problem's rows of `schema.RESULT` in one cell, as rows or as columns, in
+            order. Each generation has its row with variant_index 0, also without a program.
         generation_logprobs: generation index -> mean ln P per token of its completion; without
             it the likelihood vote is null.
 
     Answers are clustered here once more, so rows that were clustered before stay as they are.
     """
     config = config or VoteConfig()
-    rows = _rows(results)
-    keys = answers.cluster([row["answer"] for row in rows], config.relative_tolerance)
-    correct = [row["correct"] for row in rows]
-    counts = [float(_count(row)) for row in rows]
-    weights = generation_weights(rows)
-    plain = majority(keys, counts, correct)
-    weighted = majority(keys, weights, correct)
-    originals = [i for i, row in enumerate(rows) if row["variant_index"] == 0]
-    first = majority([keys[i] for i in originals], None, [correct[i] for i in originals])
-    likely = _likelihood_vote(rows, keys, weights, correct, generation_logprobs)
-    row = _outcomes(rows)
-    row |= _curves(rows, keys, counts, weights, config)
-    row |= _programs(rows)
-    row |= {
-        "vote_answer": plain.answer,
-        "vote_share": plain.share,
-        "vote_correct": plain.expected_correct,
-        "weighted_answer": weighted.answer,
-        "weighted_correct": weighted.expected_correct,
-        "plain_answer": first.answer,
-        "plain_correct": first.expected_correct,
-        "likelihood_answer": likely.answer if likely else None,
-        "likelihood_correct": likely.expected_correct if likely else None,
-        "tied": plain.tied,
-        "n_abstained": sum(int(c) for key, c in zip(keys, counts) if key is None),
-    }
-    return row
-
-
-def _rows(results: Sequence[Row] | Mapping[str, Sequence[Any]]) -> list[Row]:
     if isinstance(results, Mapping):
         names = list(results)
-        return [dict(zip(names, values)) for values in zip(*results.values())]
-    return list(results)
+        results = [dict(zip(names, values)) for values in zip(*results.values())]
+    ballots = from_rows(results).clustered(config.relative_tolerance)
+    statuses = sorted({row["status"] for row in results})
+    hashes = {row["program_hash"]: i for i, row in enumerate(results)}
+    programs = Programs(
+        status=np.array([statuses.index(row["status"]) for row in results], np.int64),
+        statuses=statuses,
+        refused=np.array([row["reject"] is not None for row in results], bool),
+        identity=np.array([hashes[row["program_hash"]] for row in results], np.int64),
+    )
+    logprobs = None
+    if generation_logprobs:
+        found = [generation_logprobs.get(row["generation_index"]) for row in results]
+        logprobs = np.array(found, np.float64)
+    ids = [results[0]["problem_id"]]
+    return problem_rows(ids, ballots, programs, config, logprobs).to_pylist()[0]
 
 
-def _count(row: Row) -> int:
-    return int(row["variant_index"] == 0) + (row["n_drawn"] or 0)
+def generation_weights(rows: Sequence[Row]) -> list[float]:
+    """Returns each program's share of its generation's one vote, see `Ballots.weight`.
+
+    Args:
+        rows: of one problem, in order.
+    """
+    return from_rows(rows).weight.tolist()
 
 
-def _log_mass(row: Row) -> float | None:
-    mass = row.get("mass")
-    if mass is not None and mass > 0:
-        return math.log(mass)
-    return row["logprob"]
+def _answers(ballots: Ballots, votes: Votes, known: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Returns the winners' texts; null where nobody voted or the vote is not known."""
+    nobody = votes.answer < 0 if known is None else (votes.answer < 0) | ~known
+    keys = pa.array(ballots.keys, pa.string())
+    return keys.take(pa.array(votes.answer, mask=nobody))
 
 
 def _likelihood_vote(
-    rows: Sequence[Row],
-    keys: Sequence[str | None],
-    weights: Sequence[float],
-    correct: Sequence[bool | None],
-    logprobs: Mapping[int, float] | None,
-) -> Vote | None:
-    if not logprobs or any(row["generation_index"] not in logprobs for row in rows):
-        return None
-    top = max(logprobs.values())
-    scaled = [
-        weight * math.exp(logprobs[row["generation_index"]] - top)
-        for row, weight in zip(rows, weights)
-    ]
-    return majority(keys, scaled, correct)
+    ballots: Ballots, count: Count, logprobs: Floats | None
+) -> tuple[NDArray[np.bool_], Votes]:
+    """Returns for which problems the likelihoods are known, and the vote."""
+    start = ballots.problem_start[:-1]
+    if logprobs is None:
+        none = np.zeros(len(ballots.problem))
+        return np.zeros(len(start), bool), count.votes(none)
+    top = np.maximum.reduceat(logprobs, start)  # NaN if any is
+    scale = np.exp(logprobs - top[ballots.problem])
+    return ~np.isnan(top), count.votes(np.nan_to_num(ballots.weight * scale))
 
 
-def _outcomes(rows: Sequence[Row]) -> dict[str, Any]:
+def _outcomes(ballots: Ballots) -> dict[str, Any]:
     """Returns what passed and scored, per generation in the order of their indices."""
-    original: dict[int, bool | None] = {}
-    passed: dict[int, bool | None] = {}
-    best: dict[int, float | None] = {}
-    for row in rows:
-        index, truth = row["generation_index"], row["correct"]
-        score = row.get("score")
-        score = score if score is not None or truth is None else float(truth)
-        if row["variant_index"] == 0:
-            original[index] = truth
-        passed[index] = _either(passed.get(index), truth)
-        best[index] = score if best.get(index) is None else max(best[index] or 0.0, score or 0.0)
-    order = sorted(passed)
-    scores = [best[i] for i in order]
-    known = [score for score in scores if score is not None]
-    gold = len(known) == len(scores) and bool(scores)
+    start = ballots.generation_start
+    passed = np.maximum.reduceat(ballots.correct, start)
+    best = np.fmax.reduceat(ballots.score, start)
+    problem = ballots.problem[start]
+    offsets = np.searchsorted(problem, np.arange(len(ballots.problem_start)))
+    with np.errstate(invalid="ignore"):
+        score = np.fmax.reduceat(best, offsets[:-1])
+    curves = [
+        _best_curve(tuple(mine.tolist())) if not np.isnan(mine).any() else None
+        for mine in np.split(best, offsets[1:-1])
+    ]
     return {
-        "problem_id": rows[0]["problem_id"],
-        "n_generations": len(order),
-        "original_correct": [original.get(i) for i in order],
-        "any_correct": [passed[i] for i in order],
-        "score": max(known) if known else None,
-        "best_curve": estimators.best_at_k_curve(known) if gold else None,
+        "n_generations": np.diff(offsets),
+        "original_correct": _lists(ballots.correct[start], offsets),
+        "any_correct": _lists(passed, offsets),
+        "score": pa.array(score, mask=np.isnan(score)),
+        "best_curve": curves,
     }
 
 
-def _either(a: bool | None, b: bool | None) -> bool | None:
-    return b if a is None else a if b is None else a or b
+@lru_cache(_CURVES_KEPT)
+def _best_curve(scores: tuple[float, ...]) -> list[float]:
+    return estimators.best_at_k_curve(scores)
+
+
+def _lists(truth: NDArray[np.int8], offsets: Ints) -> pa.Array:
+    values = pa.array(truth > 0, mask=truth < 0)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def _curves(
-    rows: Sequence[Row],
-    keys: Sequence[str | None],
-    counts: Sequence[float],
-    weights: Sequence[float],
+    problem_ids: Sequence[str],
+    ballots: Ballots,
+    count: Count,
+    gold: NDArray[np.bool_],
     config: VoteConfig,
 ) -> dict[str, Any]:
     """Returns the expected correctness of the votes of k generations, for all k."""
     names = ("vote_curve", "weighted_curve", "plain_curve")
-    if all(row["correct"] is None for row in rows):
-        return dict.fromkeys(names) | {"maj_exact": True}
-    places = {key: i for i, key in enumerate(sorted({k for k in keys if k is not None}))}
-    order = {g: i for i, g in enumerate(sorted({row["generation_index"] for row in rows}))}
-    votes = np.zeros((3, len(order), len(places)))
-    right, total = np.zeros(len(places)), np.zeros(len(places))
-    for row, key, count, weight in zip(rows, keys, counts, weights):
-        if key is not None:
-            generation, answer = order[row["generation_index"]], places[key]
-            first = float(row["variant_index"] == 0)
-            votes[:, generation, answer] += (count, weight, first)
-            right[answer] += count * bool(row["correct"])
-            total[answer] += count
-    correct = right / np.maximum(total, 1e-300)
-    rng = intervals.seeded(config.seed, "maj", rows[0]["problem_id"])
-    found: dict[str, Any] = {"maj_exact": True}
-    for name, table in zip(names, votes):
-        curve, exact = estimators.maj_at_k_curve(
-            table, correct, config.max_subsets, config.resamples, rng
-        )
-        found[name] = curve
-        found["maj_exact"] &= exact
+    found: dict[str, list[Any]] = {name: [] for name in (*names, "maj_exact")}
+    tables = count.tables([ballots.count, ballots.weight, ballots.original.astype(np.float64)])
+    for known, identifier, (mine, correct) in zip(gold.tolist(), problem_ids, tables):
+        exact = True
+        curves: list[Any] = [None] * 3
+        if known:
+            key = (correct.tobytes(), config.max_subsets, config.resamples, config.seed, identifier)
+            told = [_curve(table.tobytes(), table.shape, *key) for table in mine]
+            curves, exact = [curve for curve, _ in told], all(e for _, e in told)
+        for name, curve in zip(names, curves):
+            found[name].append(curve)
+        found["maj_exact"].append(exact)
     return found
 
 
-def _programs(rows: Sequence[Row]) -> dict[str, Any]:
+@lru_cache(_CURVES_KEPT)
+def _curve(
+    votes: bytes,
+    shape: tuple[int, int],
+    correct: bytes,
+    max_subsets: int,
+    resamples: int,
+    seed: int,
+    problem_id: str,
+) -> tuple[list[float], bool]:
+    """Returns maj@k for all k. Cells of a sweep often hold the same votes: they are kept."""
+    return estimators.maj_at_k_curve(
+        np.frombuffer(votes).reshape(shape),
+        np.frombuffer(correct),
+        max_subsets,
+        resamples,
+        lambda: intervals.seeded(seed, "maj", problem_id),
+    )
+
+
+def _counts(ballots: Ballots, programs: Programs) -> dict[str, Any]:
     """Returns how many programs were drawn, are distinct and ran; identical ones ran once."""
-    present = [row for row in rows if row["status"] not in ("truncated", "no_program")]
-    ran = [row for row in present if row["reject"] is None and row["status"] != "rejected"]
-    statuses = Counter(row["status"] for row in rows)
+    n = len(ballots.problem_start) - 1
+    names = list(programs.statuses)
+    absent = np.array([name in _NO_PROGRAM for name in names], bool)[programs.status]
+    rejected = np.array([name == "rejected" for name in names], bool)[programs.status]
+    ran = ~absent & ~programs.refused & ~rejected
+    table = np.bincount(ballots.problem * len(names) + programs.status, minlength=n * len(names))
+    order = sorted(range(len(names)), key=names.__getitem__)
+    statuses = [
+        json.dumps({names[i]: row[i] for i in order if row[i]})
+        for row in table.reshape(n, len(names)).tolist()
+    ]
+    drawn = np.bincount(ballots.problem, ballots.n_drawn, n).astype(np.int64)
     return {
-        "n_drawn": sum(row["n_drawn"] or 0 for row in rows),
-        "n_distinct": len({row["program_hash"] for row in present}),
-        "n_executed": len({row["program_hash"] for row in ran}),
-        "statuses": json.dumps(dict(sorted(statuses.items()))),
+        "n_drawn": drawn,
+        "n_distinct": _n_identities(ballots, programs, ~absent),
+        "n_executed": _n_identities(ballots, programs, ran),
+        "statuses": statuses,
     }
+
+
+def _n_identities(ballots: Ballots, programs: Programs, of: NDArray[np.bool_]) -> Ints:
+    """Returns int64 [problems], the different executions among the rows `of`."""
+    n = len(ballots.problem_start) - 1
+    width = int(programs.identity.max(initial=0)) + 1
+    pairs = np.unique(ballots.problem[of] * width + programs.identity[of])
+    return np.bincount(pairs // width, minlength=n)

@@ -3,11 +3,12 @@ import random
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.vote.answers import cluster, normalise
+from pipeline.vote.answers import cluster, may_join, normalise
 
 numbers = st.one_of(
     st.integers(), st.floats(allow_nan=False), st.fractions(), st.decimals(allow_nan=False)
@@ -137,3 +138,22 @@ def test_zero_is_close_to_zero_alone():
 
 def test_infinities_stay_apart_from_large_numbers_and_each_other():
     assert len(set(cluster(["inf", "-inf", "1e308", "1e400"]))) == 4
+
+
+_NEAR = ["0", "1", "0.3", "0.30000000000000004", "3", "2.9999999999999996", "1e22"]
+_EDGES = ["1e300", "1e400", "1e-320", "inf", "-inf", "True", "'a'", "'a1'"]
+_LISTS = ["[1, 0.3]", "[1, 0.30000000000000004]"]
+NUMBERS = st.sampled_from([*_NEAR, *_EDGES, *_LISTS])
+
+
+@given(st.lists(NUMBERS, max_size=9, unique=True), st.sampled_from([0.0, 1e-9, 1e-3]))
+def test_a_quick_look_never_misses_keys_that_a_cluster_joins(keys, tolerance):
+    told = may_join(keys, np.zeros(len(keys), np.int64), tolerance)
+    names = cluster(keys, tolerance)
+    for key, name, may in zip(keys, names, told.tolist(), strict=True):
+        assert may or (name == key and names.count(name) == 1)
+
+
+def test_keys_of_different_groups_are_not_looked_at_together():
+    keys, group = ["0.3", "0.30000000000000004"], np.array([0, 1])
+    assert may_join(keys, group).tolist() == [False, False]

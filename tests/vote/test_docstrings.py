@@ -4,7 +4,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["answers", "estimators", "intervals", "vote"])
+@pytest.mark.parametrize("name", ["answers", "estimators", "intervals"])
 def test_the_worked_examples_in_the_docstrings_are_true(name):
     module = importlib.import_module(f"pipeline.vote.{name}")
     outcome = doctest.testmod(module)

@@ -14,7 +14,7 @@ from pipeline.vote.estimators import (
     pass_at_k,
     pass_at_k_curve,
 )
-from pipeline.vote.vote import majority
+from tests.vote.by_hand import majority
 
 
 def majority_by_enumeration(votes, correct, k):
@@ -86,7 +86,9 @@ def test_resampled_maj_at_k_comes_close_to_the_exact_one():
     votes = rng.integers(0, 3, (10, 4)).astype(float)
     correct = np.array([1.0, 0.0, 0.0, 0.0])
     exact, is_exact = maj_at_k_curve(votes, correct, max_subsets=100_000)
-    drawn, drawn_exact = maj_at_k_curve(votes, correct, max_subsets=1, resamples=4000, rng=rng)
+    drawn, drawn_exact = maj_at_k_curve(
+        votes, correct, max_subsets=1, resamples=4000, make_rng=lambda: rng
+    )
     assert is_exact and not drawn_exact
     assert np.abs(np.array(exact) - drawn).max() < 0.04  # five standard errors
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import schema
 from pipeline.vote.config import VoteConfig, VoteConfigError
-from pipeline.vote.vote import generation_weights, majority, problem_row
+from pipeline.vote.vote import generation_weights, problem_row
 
 
 def result(generation, variant, answer, correct, n_drawn=1, mass=0.5, status="ok", **more):
@@ -28,37 +28,6 @@ def result(generation, variant, answer, correct, n_drawn=1, mass=0.5, status="ok
         "score": None if correct is None else float(correct),
     }
     return row | more
-
-
-def test_a_clear_majority_wins_and_abstentions_are_counted():
-    vote = majority(["a", "b", "a", None], correct=[True, False, True, False])
-    assert (vote.answer, vote.tied, vote.expected_correct) == ("a", False, 1.0)
-    assert (vote.share, vote.n_votes, vote.n_abstained) == (2 / 3, 3, 1)
-
-
-def test_a_tie_is_scored_by_expectation_whatever_the_order():
-    keys, correct = ["c", "a", "b"], [False, True, False]
-    for turn in range(3):
-        vote = majority(keys[turn:] + keys[:turn], None, correct[turn:] + correct[:turn])
-        assert vote.tied
-        assert vote.answer == "a"
-        assert vote.expected_correct == pytest.approx(1 / 3)
-
-
-def test_weights_that_differ_by_rounding_tie():
-    vote = majority(["a", "b"], [0.1 + 0.2, 0.3], [True, False])
-    assert vote.tied and vote.expected_correct == 0.5
-
-
-def test_nobody_votes():
-    vote = majority([None, None], correct=[False, False])
-    assert (vote.answer, vote.share, vote.expected_correct) == (None, 0.0, 0.0)
-    assert majority([None], correct=[None]).expected_correct is None
-
-
-def test_without_gold_the_vote_has_an_answer_and_no_score():
-    vote = majority(["a", "a"], correct=[None, None])
-    assert vote.answer == "a" and vote.expected_correct is None
 
 
 def test_a_variant_votes_as_often_as_it_was_drawn():
