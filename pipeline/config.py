@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -255,6 +256,11 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+@lru_cache(1)
+def _schema() -> DictConfig:
+    return OmegaConf.structured(RunConfig)
+
+
 def from_mapping(mapping: DictConfig | dict[str, Any]) -> RunConfig:
     """Returns the typed, checked configuration.
 
@@ -262,7 +268,7 @@ def from_mapping(mapping: DictConfig | dict[str, Any]) -> RunConfig:
         out of range.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), mapping)
+        merged = OmegaConf.merge(_schema(), mapping)
         config = cast(RunConfig, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         where = getattr(error, "full_key", None)
