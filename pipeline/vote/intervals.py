@@ -6,13 +6,16 @@ counting them as independent makes an interval up to three times too narrow.
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_COUNTS_AT_ONCE = 4_000_000
 _NORMAL_ABOVE = 20_000  # problems; there the bootstrap of a mean is its normal limit
 
 
@@ -65,21 +68,38 @@ def resampled_means(values: Floats, resamples: int, rng: np.random.Generator) ->
             column, so differences of columns are paired.
     """
     n = len(values)
-    out = np.empty((resamples, values.shape[1]))
-    step = max(1, 4_000_000 // max(n, 1))
+    parts = [counts @ values / n for counts in _counts(n, resamples, rng)]
+    return np.concatenate(parts) if parts else np.empty((0, values.shape[1]))
+
+
+def _counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yields how often each of n problems is drawn, [some resamples, n]; 32 MB at a time."""
+    step = max(1, _COUNTS_AT_ONCE // max(n, 1))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         drawn = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
         counts = np.bincount(drawn.reshape(-1), minlength=size * n).reshape(size, n)
-        out[start : start + size] = counts @ values / n
-    return out
+        yield counts.astype(np.float64)
+
+
+@lru_cache(2)
+def _kept_counts(n: int, resamples: int, *seed: object) -> Floats:
+    """Returns the counts of a seed's resamples, kept for the next curve and the next cell."""
+    return next(_counts(n, resamples, seeded(*seed)))
+
+
+def _bootstrap(values: Floats, resamples: int, seed: tuple[object, ...]) -> Floats:
+    n = len(values)
+    if n * resamples > _COUNTS_AT_ONCE:
+        return resampled_means(values, resamples, seeded(*seed))
+    return _kept_counts(n, resamples, *seed) @ values / n
 
 
 def means(
     values: Floats,
     confidence: float = 0.95,
     resamples: int = 1000,
-    rng: np.random.Generator | None = None,
+    seed: tuple[object, ...] = (0,),
 ) -> list[Interval]:
     """Returns the mean over problems of each column with its interval.
 
@@ -89,11 +109,13 @@ def means(
 
     Args:
         values: float64 [problems, columns], each in [0, 1].
+        confidence: coverage, in (0, 1).
+        resamples: of the problems.
+        seed: of their stream, see `seeded`; equal seeds draw the same problems.
     """
     n, columns = values.shape
     if n == 0:
         return [Interval(math.nan, math.nan, math.nan, "none") for _ in range(columns)]
-    rng = rng if rng is not None else np.random.default_rng(0)
     binary = ((values == 0) | (values == 1)).all(axis=0) | (values == values[:1]).all(axis=0)
     bounds = np.zeros((2, columns))
     tail = (1 - confidence) / 2
@@ -103,7 +125,7 @@ def means(
             half = NormalDist().inv_cdf(1 - tail) * rest.std(axis=0, ddof=1) / math.sqrt(n)
             bounds[:, ~binary] = rest.mean(axis=0) - half, rest.mean(axis=0) + half
         else:
-            drawn = resampled_means(rest, resamples, rng)
+            drawn = _bootstrap(rest, resamples, seed)
             bounds[:, ~binary] = np.quantile(drawn, [tail, 1 - tail], axis=0)
     method = "normal" if n > _NORMAL_ABOVE else "bootstrap"
     result = []

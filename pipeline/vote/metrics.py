@@ -92,8 +92,7 @@ def summarise(problems: Iterable[Rows], m: int, config: VoteConfig | None = None
     entry["n_generations"] = totals["generations"]
     entry["confidence"] = config.confidence
     for name, found in parts.items():
-        rng = intervals.seeded(config.seed, "summary")  # the same problems for every curve
-        curve = intervals.means(_stack(found), config.confidence, config.bootstrap_resamples, rng)
+        curve = _means(_stack(found), config)
         entry[name] = {str(k): item.value for k, item in enumerate(curve, 1)}
         entry[f"{name}_interval"] = {str(k): [i.low, i.high] for k, i in enumerate(curve, 1)}
     entry["likelihood_maj"] = _likelihood_vote(likely, config)
@@ -109,9 +108,14 @@ def _likelihood_vote(parts: Sequence[Floats], config: VoteConfig) -> dict[str, A
     matrix = _stack(parts)
     if not len(matrix):
         return None
-    rng = intervals.seeded(config.seed, "summary")
-    (one,) = intervals.means(matrix, config.confidence, config.bootstrap_resamples, rng)
+    (one,) = _means(matrix, config)
     return {"value": one.value, "interval": [one.low, one.high], "n_problems": len(matrix)}
+
+
+def _means(values: Floats, config: VoteConfig) -> list[intervals.Interval]:
+    """Returns means with intervals; every curve of every cell draws the same problems."""
+    seed = (config.seed, "summary")
+    return intervals.means(values, config.confidence, config.bootstrap_resamples, seed)
 
 
 def curve_matrix(problems: Rows, name: str) -> Floats:

@@ -42,8 +42,8 @@ def test_shares_of_zeros_and_ones_get_wilson_and_others_the_bootstrap():
 def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(3)
     covered = 0
-    for _ in range(200):
-        (found,) = means(rng.beta(2, 5, (60, 1)), 0.9, 400, rng)
+    for turn in range(200):
+        (found,) = means(rng.beta(2, 5, (60, 1)), 0.9, 400, (turn,))
         covered += found.low <= 2 / 7 <= found.high
     assert 0.82 <= covered / 200 <= 0.96
 
@@ -69,3 +69,13 @@ def test_no_problems_give_no_number():
 
 def test_streams_depend_on_their_parts_alone():
     assert seeded(1, "a").random() == seeded(1, "a").random() != seeded(1, "b").random()
+
+
+def test_equal_seeds_draw_the_same_problems_whether_kept_or_not():
+    values = np.random.default_rng(0).random((30, 2))
+    first, again, other = (means(values, 0.9, 200, seed) for seed in ((1,), (1,), (2,)))
+    assert first == again != other
+    drawn = resampled_means(values, 200, seeded(1))
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    assert [f.low for f in first] == pytest.approx(low)
+    assert [f.high for f in first] == pytest.approx(high)
