@@ -2,3 +2,8 @@
 
 Each module configures and calls the pipeline and holds no logic of its own.
 """
+
+import os
+
+# numpy's threads only slow the small matrices of these processes down, where others work too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
