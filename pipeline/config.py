@@ -237,8 +237,11 @@ def from_saved(mapping: dict[str, Any]) -> RunConfig:
     return _build(RunConfig, mapping, "")
 
 
+_hints = lru_cache(get_type_hints)
+
+
 def _build(kind: Any, mapping: dict[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     unknown = sorted(mapping.keys() - hints.keys())
     if unknown:
         raise ConfigError(

@@ -9,6 +9,7 @@ cell's rows are what they would be alone.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,7 @@ from pipeline.tasks import make_task
 from pipeline.views import Texts, View, views
 
 T = TypeVar("T")
+_WRITERS = 8  # cells written at once: a disk's sync and a bucket's put are waited for
 Rows = tuple[CellRows, pa.Table]  # of RESULT, made when they are written, and of PROBLEM
 
 
@@ -71,7 +73,7 @@ class Expander:
 
         Returns: done_cells, bad_expand, n_programs, cpu_s, note.
         """
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = _Clock()
         cells = [self._cell(run, name) for name in names]
         table, checksums = read_generations(run, key, block, max(cell.n for cell in cells))
         stage = f"expand-{block.name}"
@@ -85,20 +87,7 @@ class Expander:
 
         fatal = (OSError, SandboxUnavailableError, ServerLostError)
         parts, left_out = attempts.work(ids, work, fatal)
-        program_cpu_s = {}
-        for cell in cells:
-            inputs = {"shards": [c for start, c in checksums if start < cell.n]}
-            mine = [part[cell.name] for part in parts]
-            _write_cell(run, cell, block, mine, inputs)
-            program_cpu_s[cell.name] = sum(rows.cpu_s() for rows, _ in mine)
-        overhead = time.process_time() - cpu_started
-        for cell in cells:
-            times = {
-                "cpu_s": program_cpu_s[cell.name] + overhead / len(cells),
-                "wall_s": (time.perf_counter() - started) / len(cells),
-                "cells_in_pass": len(cells),
-            }
-            run.cell(cell.name).write_json(f"timings/{block.name}.json", times)
+        _write_cells(run, block, cells, parts, checksums, clock)
         bad = pass_.bad + bad_rows("expand", left_out, range(max(cell.n for cell in cells)))
         quarantine(run.storage, stage, bad)
         pass_.flush()
@@ -107,7 +96,7 @@ class Expander:
             "done_cells": names,
             "bad_expand": len(bad),
             "n_programs": pass_.executor.n_run,
-            "cpu_s": overhead + pass_.executor.cpu_s,
+            "cpu_s": clock.cpu_s() + pass_.executor.cpu_s,
             "note": "; ".join(filter(None, [attempts.note(left_out), *pass_.executor.notes()])),
         }
 
@@ -294,6 +283,48 @@ def _program_counts(programs: Programs, inside: np.ndarray) -> Counter[str]:
     """Returns counters of the generations that a cell uses (bool [n])."""
     sizes = np.diff(programs.offset)[inside]
     return Counter(random_variables=int(sizes.sum()), without_variables=int((sizes == 0).sum()))
+
+
+class _Clock:
+    """Seconds since its making: of the wall, and of this process's processors."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def wall_s(self) -> float:
+        return time.perf_counter() - self._wall
+
+    def cpu_s(self) -> float:
+        return time.process_time() - self._cpu
+
+
+def _write_cells(
+    run: RunFolder,
+    block: Block,
+    cells: list[Cell],
+    parts: list[dict[str, Rows]],
+    checksums: list[tuple[int, str]],
+    clock: _Clock,
+) -> None:
+    """Writes the cells' shards, then what each took: its programs, and its share of the rest."""
+
+    def write(cell: Cell) -> None:
+        inputs = {"shards": [c for start, c in checksums if start < cell.n]}
+        _write_cell(run, cell, block, [part[cell.name] for part in parts], inputs)
+
+    def note_times(cell: Cell) -> None:
+        programs_s = sum(part[cell.name][0].cpu_s() for part in parts)
+        times = {
+            "cpu_s": programs_s + overhead_s / len(cells),
+            "wall_s": clock.wall_s() / len(cells),
+            "cells_in_pass": len(cells),
+        }
+        run.cell(cell.name).write_json(f"timings/{block.name}.json", times)
+
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        list(writers.map(write, cells))
+        overhead_s = clock.cpu_s()
+        list(writers.map(note_times, cells))
 
 
 def _write_cell(

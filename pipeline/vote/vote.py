@@ -60,16 +60,17 @@ def problem_rows(
     first = count.votes(ballots.original.astype(np.float64))
     known, likely = _likelihood_vote(ballots, count, generation_logprobs)
     gold = np.maximum.reduceat(ballots.correct, ballots.problem_start[:-1]) >= 0
+    keys = pa.array(ballots.keys, pa.string())
     columns: dict[str, Any] = {
         "problem_id": list(problem_ids),
-        "vote_answer": _answers(ballots, plain),
+        "vote_answer": _answers(keys, plain),
         "vote_share": plain.share,
         "vote_correct": pa.array(plain.expected, mask=~gold),
-        "weighted_answer": _answers(ballots, weighted),
+        "weighted_answer": _answers(keys, weighted),
         "weighted_correct": pa.array(weighted.expected, mask=~gold),
-        "plain_answer": _answers(ballots, first),
+        "plain_answer": _answers(keys, first),
         "plain_correct": pa.array(first.expected, mask=~gold),
-        "likelihood_answer": _answers(ballots, likely, known),
+        "likelihood_answer": _answers(keys, likely, known),
         "likelihood_correct": pa.array(likely.expected, mask=~(gold & known)),
         "tied": plain.tied,
         "n_abstained": abstained(ballots),
@@ -125,10 +126,9 @@ def generation_weights(rows: Sequence[Row]) -> list[float]:
     return from_rows(rows).weight.tolist()
 
 
-def _answers(ballots: Ballots, votes: Votes, known: NDArray[np.bool_] | None = None) -> pa.Array:
+def _answers(keys: pa.Array, votes: Votes, known: NDArray[np.bool_] | None = None) -> pa.Array:
     """Returns the winners' texts; null where nobody voted or the vote is not known."""
     nobody = votes.answer < 0 if known is None else (votes.answer < 0) | ~known
-    keys = pa.array(ballots.keys, pa.string())
     return keys.take(pa.array(votes.answer, mask=nobody))
 
 
