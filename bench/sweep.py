@@ -14,6 +14,7 @@ from pathlib import Path
 from bench._cost import cost
 from bench.synthetic import compose
 from pipeline.expand import Expander
+from pipeline.flow import Plan
 from pipeline.plan import plan_expansion
 
 N_PROBLEMS, N = 200, 10
@@ -80,7 +81,7 @@ def _seconds(run: Path, points: list[tuple[str, ...]]) -> tuple[float, int]:
     return sum(r["cpu_s"] for r in records), sum(r["n_programs"] for r in records)
 
 
-def _plan(run: Path, points: list[tuple[str, ...]]):  # noqa: ANN202
+def _plan(run: Path, points: list[tuple[str, ...]]) -> Plan:
     (plan,) = plan_expansion([((), compose(f"generations={run}", *point)) for point in points])
     return plan
 

@@ -334,6 +334,7 @@ def _write_cell(
     storage, name = run.cell(cell.name), f"{block.name}.arrow"
     problems = pa.concat_tables([PROBLEM.empty_table(), *(table for _, table in parts)])
     results = pa.concat_tables([RESULT.empty_table(), *(rows.results() for rows, _ in parts)])
-    counts = dict(sum((rows.counts for rows, _ in parts), Counter[str]()))
+    counts: dict[str, float] = {}
+    counts |= sum((rows.counts for rows, _ in parts), Counter[str]())
     write_shard(storage, f"problems/{name}", problems, cell.name, inputs, {}, "manifests/problems")
     write_shard(storage, f"results/{name}", results, cell.name, inputs, counts, "manifests/results")

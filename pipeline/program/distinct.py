@@ -34,8 +34,10 @@ class Distinct:
 
     def taken(self, rows: np.ndarray) -> "Distinct":
         """Returns some of the rows (int64, ascending), without `of_draw`."""
-        columns = (self.generation, self.first_draw, self.n_drawn, self.logprob, self.mass)
-        return Distinct(*(column[rows] for column in columns), self.of_draw[:, :0])
+        return Distinct(
+            self.generation[rows], self.first_draw[rows], self.n_drawn[rows],
+            self.logprob[rows], self.mass[rows], self.of_draw[:, :0],
+        )  # fmt: skip
 
     def narrowed(self, m: int) -> tuple[np.ndarray, "Distinct"]:
         """Returns what the first m draws alone would give, and the rows that it takes."""

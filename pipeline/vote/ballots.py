@@ -116,10 +116,10 @@ class Ballots:
             return self
         answer = self.answer.copy()
         bounds = np.flatnonzero(np.diff(self.problem[rows], prepend=-1))
-        position = {key: i for i, key in enumerate(self.keys)}
         for mine in np.split(rows, bounds[1:]):
             present, inverse = np.unique(answer[mine], return_inverse=True)
-            names = answers.cluster([self.keys[i] for i in present.tolist()], tolerance)
+            position = {str(self.keys[i]): i for i in present.tolist()}
+            names = answers.cluster(list(position), tolerance)
             answer[mine] = np.array([position[str(name)] for name in names])[inverse]
         return replace(self, answer=answer)
 
@@ -208,7 +208,9 @@ class Count:
         sizes = n_generations * n_answers
         generation = of_row[self._rows] - of_row[start[:-1]][problem]
         code = (np.cumsum(sizes) - sizes)[problem] + generation * n_answers[problem] + place
-        flat = [np.bincount(code, weight[self._rows], sizes.sum()) for weight in weights]
+        flat: list[Floats] = [
+            np.bincount(code, weight[self._rows], sizes.sum()) for weight in weights
+        ]
         count = ballots.count[self._rows]
         total = np.bincount(group, count, len(self._start))
         truth = np.bincount(group, count * self._truth, len(self._start))

@@ -125,7 +125,7 @@ def maj_at_k_curve(
     if not correct[voted].any():
         return [0.0] * n, True
     if (correct[voted] == 1).all():  # right as soon as anybody votes
-        return pass_at_k_curve(votes.any(axis=1).tolist()), True
+        return pass_at_k_curve([bool(row.any()) for row in votes]), True
     possible = _contenders(votes)
     votes, correct = votes[:, possible], correct[possible]
     kinds, inverse, counts = _kinds(votes)
