@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,10 @@ ENVIRONMENT = {
     "MPLBACKEND": "Agg",
 }
 os.environ.update(ENVIRONMENT)
+
+# Seconds belong in benchmarks: a busy machine must not fail a property.
+hypothesis.settings.register_profile("ppot", deadline=None)
+hypothesis.settings.load_profile("ppot")
 
 
 @pytest.fixture(scope="session")
