@@ -18,7 +18,7 @@ from pipeline.shards import (
     Manifest,
     ShardError,
     read_manifests,
-    read_or_discard,
+    read_shards,
     write_dataset_index,
 )
 from pipeline.vote.metrics import summarise
@@ -224,7 +224,7 @@ def _finish(outcome: Outcome, monitor: Monitor) -> None:
     complete = not plan.todo()
     for cell in plan.cells:
         try:
-            entry = summarise_cell(plan, cell)
+            entry = summarise_cell(plan, cell, manifests)
         except ShardError as error:
             outcome.failures.append(str(error))
             complete = False
@@ -251,26 +251,27 @@ def _bad_fraction(outcome: Outcome) -> float:
     return outcome.quarantined / total if total else 0.0
 
 
-def summarise_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+def summarise_cell(plan: Plan, cell: Cell, shards: list[Manifest]) -> dict[str, Any] | None:
     """Returns a cell's entry for summary.json; None while no block of it is done.
+
+    Args:
+        plan: the cell's plan.
+        cell: which cell, as `Plan.todo` last found it.
+        shards: manifests of the generations.
 
     Raises: ShardError if one of its shards is torn.
     """
     storage = plan.run.cell(cell.name)
-    manifests = read_manifests(storage, "manifests/results")
-    if not manifests:
+    results = plan.results.get(cell.name, {})
+    if not results:
         return None
-    done = {m.name.removeprefix("results/") for m in manifests}
-    problems = [
-        m
-        for m in read_manifests(storage, "manifests/problems")
-        if m.name.removeprefix("problems/") in done
-    ]
+    problems = read_manifests(storage, "manifests/problems", results)
     made = ("manifests/results", "manifests/problems")
-    tables = (read_or_discard(storage, manifest, PROBLEM, made) for manifest in problems)
+    tables = read_shards(storage, problems, PROBLEM, made)
     entry = summarise(tables, cell.config.sample.m, cell.config.vote)
-    times = [storage.read_json(f"timings/{name}") for name in storage.names("timings", ".json")]
-    shards = read_manifests(plan.run.generations)
+    names = storage.names("timings", ".json")
+    texts = storage.read_all(f"timings/{name}" for name in names)
+    times = [storage.parse_json(name, text) for name, text in texts.items()]
     return {
         "cell": cell.name,
         "overrides": list(cell.overrides),
@@ -282,7 +283,7 @@ def summarise_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
         "n_tokens": round(_used(shards, cell.n, "n_tokens")),
         "cpu_s": sum(t.get("cpu_s", 0.0) for t in times),
         "expand_wall_s": sum(t.get("wall_s", 0.0) for t in times),
-        "counts": _summed([m.counts for m in manifests]),
+        "counts": _summed([m.counts for m in results.values()]),
     }
 
 

@@ -6,10 +6,13 @@ from rich.table import Table
 
 from pipeline.config import RunConfig
 from pipeline.drive import Outcome
+from pipeline.events import event_files
 from pipeline.flow import Plan
 from pipeline.monitor import duration
 from pipeline.run import RunFolder
 from pipeline.shards import read_manifests
+
+_TAIL_BYTES = 64 * 1024  # of the events, when only the last progress is wanted
 
 
 def first_lines(plan: Plan, todo: list[dict[str, Any]]) -> list[str]:
@@ -152,7 +155,7 @@ def _last_progress(run: RunFolder) -> list[str]:
     import json
 
     try:
-        events = run.storage.read_bytes("events.jsonl").splitlines()
+        events = run.storage.tail(event_files(run.storage)[-1], _TAIL_BYTES).splitlines()
     except FileNotFoundError:
         return []
     for line in reversed(events):
