@@ -101,6 +101,8 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
     Returns: one outcome per plan, in order.
     """
     stopper = Stopper(plans, monitor)
+    budget = plans[0].config.budget
+    deadline = Deadline(budget.gpu_hours, budget.wall_hours)
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     work = [(plan, plan.todo(generate)) for plan in plans]
     items = [item for _, found in work for item in found]
@@ -111,7 +113,7 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
         with _signals(stopper):  # after Ray has started: it sets handlers of its own
             for group in _by_model(work):
                 if not stopper.reason:
-                    _follow(group, outcomes, stopper, monitor)
+                    _follow(group, outcomes, stopper, deadline, monitor)
     for outcome in outcomes.values():
         outcome.stopped = stopper.reason
         _finish(outcome, monitor)
@@ -154,20 +156,18 @@ def _follow(
     work: list[tuple[Plan, list[dict[str, Any]]]],
     outcomes: dict[str, Outcome],
     stopper: Stopper,
+    deadline: Deadline,
     monitor: Monitor,
 ) -> None:
     """Streams one model's items and accounts for every record."""
     plans = [plan for plan, _ in work]
     items = [item for _, found in work for item in found]
-    config = plans[0].config
-    deadline = Deadline(config.budget.gpu_hours, config.budget.wall_hours)
-    gpu_s = 0.0
-    ticker = _Ticker(monitor, stopper, lambda: deadline.passed(gpu_s), config.flow.grace_s)
+    ticker = _Ticker(monitor, stopper, deadline.passed, plans[0].config.flow.grace_s)
     with ticker, suppress(KeyboardInterrupt):  # the end of the grace time: all written is kept
         for record in flow.stream(plans, items):
-            gpu_s += record.get("gpu_s", 0.0)
+            deadline.spend(record.get("gpu_s", 0.0))
             _account(record, outcomes[record["run"]], monitor)
-            if reason := deadline.passed(gpu_s):
+            if reason := deadline.passed():
                 stopper.stop(reason)
 
 

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -240,7 +240,7 @@ def _configure_ray_data(flow: FlowConfig) -> None:
 
 
 def _engines(per_engine: float) -> int:
-    """Returns how many engines the nodes that are there hold; none spans two nodes.
+    """Returns how many engines the nodes that are there hold.
 
     Raises: ShardError if they hold none.
     """
@@ -249,8 +249,7 @@ def _engines(per_engine: float) -> int:
     if not per_engine:
         return int(ray.cluster_resources().get("CPU", 1)) - 1 or 1
     gpus = [int(n["Resources"].get("GPU", 0)) for n in ray.nodes() if n["Alive"]]
-    on_one = int(1 / per_engine + 1e-9) if per_engine < 1 else 1 / per_engine
-    slots = sum(int(count * on_one + 1e-9) for count in gpus)
+    slots = engines_that_fit(per_engine, gpus)
     if not slots:
         raise ShardError(
             f"the model asks for {per_engine:g} GPU per engine, and the nodes have "
@@ -259,6 +258,21 @@ def _engines(per_engine: float) -> int:
             "flow.generate_actors=N"
         )
     return slots
+
+
+def engines_that_fit(per_engine: float, gpus: Iterable[int]) -> int:
+    """Returns how many engines fit: none spans two nodes, and a fraction of a GPU is of one.
+
+    Args:
+        per_engine: GPUs of an engine, above 0.
+        gpus: of each node.
+
+    >>> engines_that_fit(2, [1, 1, 4]), engines_that_fit(0.4, [1, 1]), engines_that_fit(0.1, [1])
+    (2, 4, 10)
+    """
+    if per_engine < 1:
+        return sum(gpus) * int(1 / per_engine + 1e-9)
+    return sum(int(count / per_engine) for count in gpus)
 
 
 def _cpus(engine_too: bool) -> int:
@@ -282,19 +296,23 @@ def _pool(configured: int, n_items: int, slots: Callable[[], int]) -> Any:
 
 
 class Deadline:
-    """Tells when a budget is used up; budgets of 0 never are."""
+    """Tells when a budget of this invocation is used up; budgets of 0 never are."""
 
     def __init__(self, gpu_hours: float, wall_hours: float) -> None:
         """Starts the clock."""
         self._gpu_s = gpu_hours * 3600
         self._wall_s = wall_hours * 3600
         self._started = time.monotonic()
+        self._spent = 0.0
 
-    def passed(self, gpu_s: float) -> str:
+    def spend(self, gpu_s: float) -> None:
+        """Counts engine seconds, those of every model of a sweep together."""
+        self._spent += gpu_s
+
+    def passed(self) -> str:
         """Returns which budget is used up, as a sentence; empty while none is."""
-        wall_s = time.monotonic() - self._started
-        if self._gpu_s and gpu_s >= self._gpu_s:
+        if self._gpu_s and self._spent >= self._gpu_s:
             return f"budget.gpu_hours={self._gpu_s / 3600:g} is used up"
-        if self._wall_s and wall_s >= self._wall_s:
+        if self._wall_s and time.monotonic() - self._started >= self._wall_s:
             return f"budget.wall_hours={self._wall_s / 3600:g} is used up"
         return ""

@@ -11,6 +11,7 @@ from pipeline.flow import Plan
 from pipeline.monitor import duration
 from pipeline.run import RunFolder
 from pipeline.shards import read_manifests
+from pipeline.workers import STOP
 
 _TAIL_BYTES = 64 * 1024  # of the events, when only the last progress is wanted
 
@@ -138,7 +139,7 @@ def status_lines(run: RunFolder) -> list[str]:
     quarantined = int(sum(m.counts.get("quarantined", 0) for m in manifests))
     lines = [
         f"run folder   {run.storage.uri}",
-        f"status       {about['status']}",
+        f"status       {about['status']}{_why_stopped(run, about['status'])}",
         f"model, task  {config['model']['name']}, {config['task']['name']}",
         f"generations  {n_rows:,} in {len(manifests)} shards over {n_blocks} blocks, "
         f"{n_tokens:,.0f} tokens, {gpu_s:.0f} engine s, {quarantined} quarantined",
@@ -148,6 +149,13 @@ def status_lines(run: RunFolder) -> list[str]:
         done = len(storage.names("manifests/results", ".json"))
         lines.append(f"cell         {name}: {done} of {n_blocks} blocks done")
     return lines + _last_progress(run)
+
+
+def _why_stopped(run: RunFolder, status: str) -> str:
+    """Returns what stopped a run and how it goes on; empty if nothing did."""
+    if status != "stopped" or not run.storage.exists(STOP):
+        return ""
+    return f": {run.storage.read_json(STOP)['reason']}; the same command goes on from here"
 
 
 def _last_progress(run: RunFolder) -> list[str]:
