@@ -9,7 +9,7 @@ cells of different m, each expanded alone, tell the cost of a variant from that 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class CapacityOptions:
         tokens_per_s: generated tokens per second and engine.
         tokens: generated tokens per generation.
         start_s: seconds until an engine generates.
+        generation_cpu_ms: CPU milliseconds per generation; negative: the runs'.
+        variant_cpu_ms: CPU milliseconds per variant; negative: the runs'.
+        stretch: seconds of a worker per CPU second; a quiet cluster is near 1.
         driver_per_s: blocks that the driver accounts for per second.
         puts_per_s: PUT and DELETE requests per second that the bucket takes.
         gets_per_s: GET requests per second that the bucket takes.
@@ -51,7 +54,10 @@ class CapacityOptions:
     tokens_per_s: float = 0.0
     tokens: float = 0.0
     start_s: float = -1.0
-    driver_per_s: float = 40.0  # two cores: python -m bench capacity
+    generation_cpu_ms: float = -1.0
+    variant_cpu_ms: float = -1.0
+    stretch: float = 0.0
+    driver_per_s: float = 75.0  # of two busy cores: python -m bench capacity
     puts_per_s: float = 3500.0  # per prefix: AWS S3's published figure
     gets_per_s: float = 5500.0  # per prefix: AWS S3's published figure
     lists_per_s: float = 5500.0  # a LIST counts as a GET there
@@ -119,6 +125,19 @@ CURES = {
     "file system MB/s": "runs_dir in a bucket, or generate.capture=support instead of top_k",
     "file system files/s": "larger flow.block_problems, or runs_dir in a bucket",
 }
+
+
+def given(costs: Costs, options: CapacityOptions) -> Costs:
+    """Returns the costs with those that the options give in place of the measured ones."""
+    fixed, each = options.generation_cpu_ms, options.variant_cpu_ms
+    return replace(
+        costs,
+        tokens_per_s=options.tokens_per_s or costs.tokens_per_s,
+        start_s=costs.start_s if options.start_s < 0 else options.start_s,
+        generation_cpu_s=costs.generation_cpu_s if fixed < 0 else fixed / 1e3,
+        variant_cpu_s=costs.variant_cpu_s if each < 0 else each / 1e3,
+        stretch=options.stretch or costs.stretch,
+    )
 
 
 def work_of(costs: Costs, options: CapacityOptions) -> Work:
@@ -244,14 +263,13 @@ def main(arguments: list[str]) -> None:
     sizes = [int(g) for g in options.gpus.split(",") if g.strip().isdigit() and int(g)]
     if not sizes:
         raise ArgumentError(f"gpus={options.gpus} names no number of GPUs; give gpus=8,64,1000")
-    costs = measure(folders)
+    costs = given(measure(folders), options)
     work = work_of(costs, options)
-    start_s = costs.start_s if options.start_s < 0 else options.start_s
     print(costs.table().markdown())
-    given = {f.name: getattr(options, f.name) for f in fields(options)}
-    limits = {name: value for name, value in given.items() if name.endswith("per_s") and value}
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    limits = {k: v for k, v in values.items() if k.endswith("per_s") and k != "tokens_per_s"}
     print("Limits reckoned with: " + ", ".join(f"{k}={v:g}" for k, v in limits.items()) + "\n")
-    found = [predict(work, gpus, start_s, options) for gpus in sizes]
+    found = [predict(work, gpus, costs.start_s, options) for gpus in sizes]
     print(f"{work.blocks:,} blocks of {work.engine_s:.1f} engine s, {work.cpu_s:.1f} CPU s each\n")
     print(table(found, work).markdown())
     for line in dict.fromkeys(s for p in found for s in advice(p, work, costs)):

@@ -70,7 +70,11 @@ class Costs:
             ["bytes per generation", self.bytes_per_generation, "from manifests"],
             ["bytes per program", self.bytes_per_program, "from manifests"],
         ]
-        return Table("Measured in the runs", ["cost", "value", "how"], rows)
+        return Table(
+            "Costs reckoned with: measured in the runs, unless given",
+            ["cost", "value", "how"],
+            rows,
+        )
 
 
 def measure(folders: Sequence[str]) -> Costs:

@@ -3,8 +3,9 @@
     python -m bench capacity
 
 Costs are fitted to two cells of one run; other runs, with other m, block sizes and numbers of
-workers, are predicted and measured. Wall times are those of a machine with whatever else it
-does; CPU seconds hardly depend on that.
+workers, are predicted and measured: seconds from the first finished block to the last, and CPU
+seconds. The former are those of a machine with whatever else it does, so they are predicted
+twice: with the waits of the fitted run, and with those that each run's own workers met.
 """
 
 import os
@@ -19,7 +20,6 @@ from rich.console import Console
 
 from analysis.capacity import CapacityOptions, Work, wall_s, work_of
 from analysis.costs import Costs, measure, walls
-from analysis.costs import starts as measured_starts
 from analysis.load import open_cells
 from bench._s3_server import BUCKET, serve
 from bench.synthetic import KEY, compose, make_run
@@ -30,9 +30,9 @@ from pipeline.monitor import Monitor
 from pipeline.run import RunFolder
 from pipeline.storage import Storage
 
-PROBLEMS, N, BLOCK = 480, 10, 30
+PROBLEMS, N, BLOCK = 640, 10, 32
 SYNTHETIC = {"tokens": 1.0, "tokens_per_s": 1e9}  # no engine: what it would take is left out
-ENGINE = ("task.limit=96", "generate.n=4", "generate.max_tokens=160", "execute.cache=false")
+ENGINE = ("task.limit=128", "generate.n=4", "generate.max_tokens=160", "execute.cache=false")
 
 
 def job(name: str, *overrides: str) -> None:
@@ -49,17 +49,14 @@ def workers_alone(folder: Path) -> None:
     for m in (0, 20):
         expand(run, m, 1)
     costs = measure([run.storage.uri])
-    # An invocation without engines begins after Ray and the pool: measured in the fitted ones.
-    starts = [w["wall_s"] - w["cpu_s"] * costs.stretch for w in walls(run)]
-    start_s = max(0.0, sum(starts) / len(starts))
-    print(f"{costs.table().markdown()}\nstart without engines {start_s:.1f} s\n{HEAD}")
+    print(f"{costs.table().markdown()}\n{HEAD}")
     other = make_run(folder / "other", PROBLEMS, N, 2 * BLOCK, seed=1)
     for run_, m, workers in ((run, 5, 1), (run, 10, 2), (other, 10, 1), (other, 40, 2)):
         expand(run_, m, workers)
         size = work(costs, m=m, block_problems=block_size(run_), **SYNTHETIC)
-        waits = measure([cell_uri(run_, m)]).stretch / costs.stretch
-        own = replace(size, worker_s=size.worker_s * waits)
-        predicted = [wall_s(w, 0, workers, 0.0, start_s) for w in (size, own)]
+        predicted = [
+            wall_s(w, 0, workers, 0.0) - w.worker_s for w in (size, at_own_pace(size, run_, m))
+        ]
         row(f"expand, m={m}, blocks of {block_size(run_)}, {workers} w.", run_, predicted, size)
 
 
@@ -72,20 +69,32 @@ def with_an_engine(folder: Path) -> None:
         runs = folder / f"engine-{block}"
         job("run", *ENGINE, f"sample.m={m}", f"flow.block_problems={block}", f"runs_dir={runs}")
         run, size = the_run(runs), work(costs, m=m, block_problems=block)
-        (own,) = measured_starts(run)
-        predicted = [wall_s(size, 1, 1, start) for start in (costs.start_s, own)]
+        predicted = [
+            wall_s(w, 1, 1, 0.0) - w.engine_s - w.worker_s
+            for w in (size, at_own_pace(size, run, m))
+        ]
         row(f"run, m={m}, blocks of {block}, engine + w.", run, predicted, size)
 
 
+def at_own_pace(size: Work, run: RunFolder, m: int) -> Work:
+    """Returns the work with the engine's speed and the workers' waits as this run met them."""
+    (cell,) = [c for c in open_cells(run.storage.uri) if c.about["config"]["sample"]["m"] == m]
+    own = measure([f"{run.storage.uri}/cells/{cell.name}"])
+    engine_s = size.engine_s
+    if own.tokens_per_s:
+        engine_s = own.problems * own.n / size.blocks * own.tokens / own.tokens_per_s
+    return replace(size, worker_s=size.cpu_s * own.stretch, engine_s=engine_s)
+
+
 HEAD = (
-    f"{'run':40}{'wall s':>8}{'predicted':>11}{'ratio':>7}{'own waits':>11}{'ratio':>7}"
+    f"{'run':40}{'span s':>8}{'predicted':>11}{'ratio':>7}{'own waits':>11}{'ratio':>7}"
     f"{'CPU s':>8}{'predicted':>11}{'ratio':>7}"
 )
 
 
 def row(name: str, run: RunFolder, predicted: list[float], size: Work) -> None:
     last = walls(run)[-1]
-    wall, cpu, told = last["wall_s"], last["cpu_s"], size.cpu_s * size.blocks
+    wall, cpu, told = last["wall_s"] - last["first_s"], last["cpu_s"], size.cpu_s * size.blocks
     walls_told = "".join(f"{p:11.1f}{p / wall:7.2f}" for p in predicted)
     print(f"{name:40}{wall:8.1f}{walls_told}{cpu:8.2f}{told:11.2f}{told / cpu:7.2f}", flush=True)
 
@@ -101,12 +110,6 @@ CACHE_OFF = ("execute.cache=false",)
 def the_run(runs: Path) -> RunFolder:
     (folder,) = (runs / "default").glob("bundled-*")
     return RunFolder(Storage(folder))
-
-
-def cell_uri(run: RunFolder, m: int) -> str:
-    cells = open_cells(run.storage.uri)
-    (found,) = [c for c in cells if c.about["config"]["sample"]["m"] == m]
-    return f"{run.storage.uri}/cells/{found.name}"
 
 
 def block_size(run: RunFolder) -> int:

@@ -78,6 +78,15 @@ def test_cores_keep_up_and_hours_are_those_of_the_whole_cluster() -> None:
     assert any("90 engines get no work" in line for line in advice(too_many, work, COSTS))
 
 
+def test_what_is_given_replaces_what_was_measured() -> None:
+    options = CapacityOptions(variant_cpu_ms=0.6, generation_cpu_ms=0.0, start_s=5.0, stretch=1.5)
+    costs = capacity.given(COSTS, options)
+    assert (costs.start_s, costs.stretch, costs.tokens_per_s) == (5.0, 1.5, 1000.0)
+    assert costs.cpu_s(20) == pytest.approx(0.012)
+    assert work_of(costs, options).worker_s == pytest.approx(640 * 5 * 0.0006 * 1.5)
+    assert capacity.given(COSTS, CapacityOptions()) == COSTS
+
+
 def test_what_is_used_up_slows_the_run_and_says_what_to_do() -> None:
     options = CapacityOptions(problems=640_000, mb_per_s=100.0)
     work = work_of(COSTS, options)
