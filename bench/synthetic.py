@@ -41,7 +41,7 @@ def compose(*overrides: str) -> RunConfig:
 
 
 def make_run(
-    folder: Path, n_problems: int, n: int, block_problems: int = 64, seed: int = 0
+    folder: Path | str, n_problems: int, n: int, block_problems: int = 64, seed: int = 0
 ) -> RunFolder:
     """Writes a run folder with n_problems × n generations and returns it."""
     config = compose(f"generate.n={n}", f"flow.block_problems={block_problems}")

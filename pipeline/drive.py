@@ -18,7 +18,7 @@ from pipeline.shards import (
     Manifest,
     ShardError,
     read_manifests,
-    read_or_discard,
+    read_shards,
     write_dataset_index,
 )
 from pipeline.vote.metrics import summarise
@@ -101,6 +101,8 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
     Returns: one outcome per plan, in order.
     """
     stopper = Stopper(plans, monitor)
+    budget = plans[0].config.budget
+    deadline = Deadline(budget.gpu_hours, budget.wall_hours)
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     work = [(plan, plan.todo(generate)) for plan in plans]
     items = [item for _, found in work for item in found]
@@ -111,7 +113,7 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
         with _signals(stopper):  # after Ray has started: it sets handlers of its own
             for group in _by_model(work):
                 if not stopper.reason:
-                    _follow(group, outcomes, stopper, monitor)
+                    _follow(group, outcomes, stopper, deadline, monitor)
     for outcome in outcomes.values():
         outcome.stopped = stopper.reason
         _finish(outcome, monitor)
@@ -154,20 +156,18 @@ def _follow(
     work: list[tuple[Plan, list[dict[str, Any]]]],
     outcomes: dict[str, Outcome],
     stopper: Stopper,
+    deadline: Deadline,
     monitor: Monitor,
 ) -> None:
     """Streams one model's items and accounts for every record."""
     plans = [plan for plan, _ in work]
     items = [item for _, found in work for item in found]
-    config = plans[0].config
-    deadline = Deadline(config.budget.gpu_hours, config.budget.wall_hours)
-    gpu_s = 0.0
-    ticker = _Ticker(monitor, stopper, lambda: deadline.passed(gpu_s), config.flow.grace_s)
+    ticker = _Ticker(monitor, stopper, deadline.passed, plans[0].config.flow.grace_s)
     with ticker, suppress(KeyboardInterrupt):  # the end of the grace time: all written is kept
         for record in flow.stream(plans, items):
-            gpu_s += record.get("gpu_s", 0.0)
+            deadline.spend(record.get("gpu_s", 0.0))
             _account(record, outcomes[record["run"]], monitor)
-            if reason := deadline.passed(gpu_s):
+            if reason := deadline.passed():
                 stopper.stop(reason)
 
 
@@ -224,7 +224,7 @@ def _finish(outcome: Outcome, monitor: Monitor) -> None:
     complete = not plan.todo()
     for cell in plan.cells:
         try:
-            entry = summarise_cell(plan, cell)
+            entry = summarise_cell(plan, cell, manifests)
         except ShardError as error:
             outcome.failures.append(str(error))
             complete = False
@@ -251,26 +251,27 @@ def _bad_fraction(outcome: Outcome) -> float:
     return outcome.quarantined / total if total else 0.0
 
 
-def summarise_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+def summarise_cell(plan: Plan, cell: Cell, shards: list[Manifest]) -> dict[str, Any] | None:
     """Returns a cell's entry for summary.json; None while no block of it is done.
+
+    Args:
+        plan: the cell's plan.
+        cell: which cell, as `Plan.todo` last found it.
+        shards: manifests of the generations.
 
     Raises: ShardError if one of its shards is torn.
     """
     storage = plan.run.cell(cell.name)
-    manifests = read_manifests(storage, "manifests/results")
-    if not manifests:
+    results = plan.results.get(cell.name, {})
+    if not results:
         return None
-    done = {m.name.removeprefix("results/") for m in manifests}
-    problems = [
-        m
-        for m in read_manifests(storage, "manifests/problems")
-        if m.name.removeprefix("problems/") in done
-    ]
+    problems = read_manifests(storage, "manifests/problems", results)
     made = ("manifests/results", "manifests/problems")
-    tables = (read_or_discard(storage, manifest, PROBLEM, made) for manifest in problems)
+    tables = read_shards(storage, problems, PROBLEM, made)
     entry = summarise(tables, cell.config.sample.m, cell.config.vote)
-    times = [storage.read_json(f"timings/{name}") for name in storage.names("timings", ".json")]
-    shards = read_manifests(plan.run.generations)
+    names = storage.names("timings", ".json")
+    texts = storage.read_all(f"timings/{name}" for name in names)
+    times = [storage.parse_json(name, text) for name, text in texts.items()]
     return {
         "cell": cell.name,
         "overrides": list(cell.overrides),
@@ -282,7 +283,7 @@ def summarise_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
         "n_tokens": round(_used(shards, cell.n, "n_tokens")),
         "cpu_s": sum(t.get("cpu_s", 0.0) for t in times),
         "expand_wall_s": sum(t.get("wall_s", 0.0) for t in times),
-        "counts": _summed([m.counts for m in manifests]),
+        "counts": _summed([m.counts for m in results.values()]),
     }
 
 

@@ -12,14 +12,14 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import Cell, FlowConfig, RunConfig
 from pipeline.run import Block, RunFolder
 from pipeline.schema import SCHEMA_VERSION
-from pipeline.shards import Manifest, ShardError, read_manifest, read_manifests
+from pipeline.shards import Manifest, ShardError, read_manifests
 from pipeline.workers import Expand, Generate
 
 _RAY_ENV = {
@@ -47,12 +47,15 @@ class Plan:
         config: resolved configuration; what concerns generation is the same for all cells.
         key: fingerprint of the generations.
         cells: points of the sweep on these generations; empty: generate only.
+        results: manifests of each cell's finished blocks, as `todo` found them; it reads again
+            only what is new or was made from other shards.
     """
 
     run: RunFolder
     config: RunConfig
     key: str
     cells: list[Cell]
+    results: dict[str, dict[str, Manifest]] = field(default_factory=dict, repr=False)
 
     def blocks(self) -> list[Block]:
         """Returns the run's blocks."""
@@ -83,6 +86,7 @@ class Plan:
         """
         n = max([cell.n for cell in self.cells], default=self.config.generate.n)
         shards = self.shards()
+        done = {cell.name: self._done(cell, shards) for cell in self.cells}
         items: list[dict[str, Any]] = []
         for block in self.blocks():
             there = shards.get(block.index, [])
@@ -93,7 +97,7 @@ class Plan:
                     "other problems: the data source changed; use another runs_dir or restore it"
                 )
             missing = [covered, n] if generate and covered < n else None
-            cells = [c.name for c in self.cells if missing or not self._done(c, block, there)]
+            cells = [c.name for c in self.cells if missing or block.name not in done[c.name]]
             if missing or (cells and covered):
                 items.append(
                     {
@@ -105,11 +109,17 @@ class Plan:
                 )
         return items
 
-    def _done(self, cell: Cell, block: Block, shards: list[tuple[range, Manifest]]) -> bool:
-        manifest = read_manifest(
-            self.run.cell(cell.name), f"results/{block.name}.arrow", "manifests/results"
-        )
-        return manifest is not None and manifest.inputs == cell_inputs(cell, shards)
+    def _done(self, cell: Cell, shards: dict[int, list[tuple[range, Manifest]]]) -> set[str]:
+        """Returns the names of the blocks whose results were made from these shards."""
+        expected = {b.name: cell_inputs(cell, shards.get(b.index, [])) for b in self.blocks()}
+        storage, seen = self.run.cell(cell.name), self.results.get(cell.name, {})
+        there = [name[:-5] for name in storage.names("manifests/results", ".json")]
+        known = {n: seen[n] for n in there if n in seen and seen[n].inputs == expected.get(n)}
+        unknown = [name for name in there if name not in known]
+        for manifest in read_manifests(storage, "manifests/results", unknown):
+            known[manifest.name.removeprefix("results/").removesuffix(".arrow")] = manifest
+        self.results[cell.name] = dict(sorted(known.items()))
+        return {name for name, m in known.items() if m.inputs == expected.get(name)}
 
 
 def _by_start(shard: tuple[range, Manifest]) -> int:
@@ -201,16 +211,15 @@ def stream(plans: list[Plan], items: list[dict[str, Any]]) -> Iterator[dict[str,
     if n_generate:
         dataset = dataset.map_batches(
             Generate,
-            compute=_pool(flow.generate_actors, n_generate, _gpu_slots(model.num_gpus)),
+            compute=_pool(flow.generate_actors, n_generate, lambda: _engines(model.num_gpus)),
             num_gpus=model.num_gpus,
             num_cpus=0 if model.num_gpus else 1,
             **pool,
         )
     if any(item["cells"] for item in items):
-        cpus = int(ray.cluster_resources().get("CPU", 1))
         dataset = dataset.map_batches(
             Expand,
-            compute=_pool(flow.expand_actors, len(items), cpus - (not model.num_gpus)),
+            compute=_pool(flow.expand_actors, len(items), lambda: _cpus(not model.num_gpus)),
             num_cpus=1,
             **pool,
         )
@@ -230,44 +239,80 @@ def _configure_ray_data(flow: FlowConfig) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _gpu_slots(per_engine: float) -> int:
+def _engines(per_engine: float) -> int:
+    """Returns how many engines the nodes that are there hold.
+
+    Raises: ShardError if they hold none.
+    """
     import ray
 
-    resources = ray.cluster_resources()
     if not per_engine:
-        return int(resources.get("CPU", 1)) - 1 or 1
-    slots = int(resources.get("GPU", 0) / per_engine)
+        return int(ray.cluster_resources().get("CPU", 1)) - 1 or 1
+    gpus = [int(n["Resources"].get("GPU", 0)) for n in ray.nodes() if n["Alive"]]
+    slots = engines_that_fit(per_engine, gpus)
     if not slots:
         raise ShardError(
-            f"the model asks for {per_engine} GPU per engine, the cluster has "
-            f"{resources.get('GPU', 0)}; set model.num_gpus=0 for a CPU engine or add GPU nodes"
+            f"the model asks for {per_engine:g} GPU per engine, and the nodes have "
+            f"{max(gpus, default=0)} at most; set model.num_gpus=0 for a CPU engine, add GPUs, "
+            "or tell a cluster that adds them by itself how many engines to make room for: "
+            "flow.generate_actors=N"
         )
     return slots
 
 
-def _pool(configured: int, n_items: int, slots: int) -> Any:
-    """Returns a fixed pool when configured, else one that scales from 1 to what fits."""
+def engines_that_fit(per_engine: float, gpus: Iterable[int]) -> int:
+    """Returns how many engines fit: none spans two nodes, and a fraction of a GPU is of one.
+
+    Args:
+        per_engine: GPUs of an engine, above 0.
+        gpus: of each node.
+
+    >>> engines_that_fit(2, [1, 1, 4]), engines_that_fit(0.4, [1, 1]), engines_that_fit(0.1, [1])
+    (2, 4, 10)
+    """
+    if per_engine < 1:
+        return sum(gpus) * int(1 / per_engine + 1e-9)
+    return sum(int(count / per_engine) for count in gpus)
+
+
+def _cpus(engine_too: bool) -> int:
+    """Returns how many CPU workers the nodes that are there hold beside a CPU engine."""
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1)) - engine_too
+
+
+def _pool(configured: int, n_items: int, slots: Callable[[], int]) -> Any:
+    """Returns a fixed pool when configured, else one that scales from 1 to what fits.
+
+    A cluster that grows by itself is asked for all of a fixed pool at once, and work begins with
+    the first actor; what is not there yet counts for nothing in a pool that scales.
+    """
     from ray.data import ActorPoolStrategy
 
     if configured:
         return ActorPoolStrategy(size=min(configured, max(1, n_items)))
-    return ActorPoolStrategy(min_size=1, max_size=max(1, min(slots, n_items)))
+    return ActorPoolStrategy(min_size=1, max_size=max(1, min(slots(), n_items)))
 
 
 class Deadline:
-    """Tells when a budget is used up; budgets of 0 never are."""
+    """Tells when a budget of this invocation is used up; budgets of 0 never are."""
 
     def __init__(self, gpu_hours: float, wall_hours: float) -> None:
         """Starts the clock."""
         self._gpu_s = gpu_hours * 3600
         self._wall_s = wall_hours * 3600
         self._started = time.monotonic()
+        self._spent = 0.0
 
-    def passed(self, gpu_s: float) -> str:
+    def spend(self, gpu_s: float) -> None:
+        """Counts engine seconds, those of every model of a sweep together."""
+        self._spent += gpu_s
+
+    def passed(self) -> str:
         """Returns which budget is used up, as a sentence; empty while none is."""
-        wall_s = time.monotonic() - self._started
-        if self._gpu_s and gpu_s >= self._gpu_s:
+        if self._gpu_s and self._spent >= self._gpu_s:
             return f"budget.gpu_hours={self._gpu_s / 3600:g} is used up"
-        if self._wall_s and wall_s >= self._wall_s:
+        if self._wall_s and time.monotonic() - self._started >= self._wall_s:
             return f"budget.wall_hours={self._wall_s / 3600:g} is used up"
         return ""

@@ -6,10 +6,14 @@ from rich.table import Table
 
 from pipeline.config import RunConfig
 from pipeline.drive import Outcome
+from pipeline.events import event_files
 from pipeline.flow import Plan
 from pipeline.monitor import duration
 from pipeline.run import RunFolder
 from pipeline.shards import read_manifests
+from pipeline.workers import STOP
+
+_TAIL_BYTES = 64 * 1024  # of the events, when only the last progress is wanted
 
 
 def first_lines(plan: Plan, todo: list[dict[str, Any]]) -> list[str]:
@@ -135,7 +139,7 @@ def status_lines(run: RunFolder) -> list[str]:
     quarantined = int(sum(m.counts.get("quarantined", 0) for m in manifests))
     lines = [
         f"run folder   {run.storage.uri}",
-        f"status       {about['status']}",
+        f"status       {about['status']}{_why_stopped(run, about['status'])}",
         f"model, task  {config['model']['name']}, {config['task']['name']}",
         f"generations  {n_rows:,} in {len(manifests)} shards over {n_blocks} blocks, "
         f"{n_tokens:,.0f} tokens, {gpu_s:.0f} engine s, {quarantined} quarantined",
@@ -147,12 +151,19 @@ def status_lines(run: RunFolder) -> list[str]:
     return lines + _last_progress(run)
 
 
+def _why_stopped(run: RunFolder, status: str) -> str:
+    """Returns what stopped a run and how it goes on; empty if nothing did."""
+    if status != "stopped" or not run.storage.exists(STOP):
+        return ""
+    return f": {run.storage.read_json(STOP)['reason']}; the same command goes on from here"
+
+
 def _last_progress(run: RunFolder) -> list[str]:
     """Returns the progress that the events say last, unless the run has finished since."""
     import json
 
     try:
-        events = run.storage.read_bytes("events.jsonl").splitlines()
+        events = run.storage.tail(event_files(run.storage)[-1], _TAIL_BYTES).splitlines()
     except FileNotFoundError:
         return []
     for line in reversed(events):

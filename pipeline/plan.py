@@ -154,16 +154,20 @@ def plan_expansion(points: Sequence[Point]) -> list[Plan]:
     Raises: ConfigError if a point tries to change them; RunError, ShardError from the folder.
     """
     plans: dict[str, Plan] = {}
+    opened: dict[str, tuple[RunFolder, dict[str, Any], int]] = {}
     for overrides, config in points:
         if not config.generations:
             raise ConfigError(
                 "generations is empty; give the run folder or the folder of generation shards: "
                 "python -m jobs.expand generations=runs/…"
             )
-        run, about = open_generations(config.generations, config)
+        if config.generations not in opened:  # once for all cells over the same generations
+            run, about = open_generations(config.generations, config)
+            run.storage.delete(STOP)
+            opened[config.generations] = (run, about, saved_n(run))
+        run, about, n_saved = opened[config.generations]
         made_with = from_saved(about["config"])
         _refuse_changes(overrides, config.generations)
-        n_saved = saved_n(run)
         if config.n > n_saved:
             raise ConfigError(
                 f"n is {config.n}, but {run.storage.uri} holds {n_saved} generations per problem"
@@ -176,7 +180,6 @@ def plan_expansion(points: Sequence[Point]) -> list[Plan]:
         )
         merged = replace(merged, generate=replace(merged.generate, n=n_saved))
         plan = plans.setdefault(run.storage.uri, Plan(run, merged, about["fingerprint"], []))
-        run.storage.delete(STOP)
         add_cell(plan, make_cell(merged, about["fingerprint"], overrides))
     return list(plans.values())
 

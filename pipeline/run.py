@@ -95,6 +95,7 @@ class RunFolder:
         self.storage = storage
         self.generations = storage.sub("generations")
         self._blocks: dict[int, list[Block]] = {}
+        self._problems: pa.Table | None = None
 
     def cell(self, name: str) -> Storage:
         """Returns the folder of a cell."""
@@ -153,7 +154,7 @@ class RunFolder:
 
     def write_problems(self, rows: list[tuple[str, str]]) -> None:
         """Writes ids and JSON fields of the problems, in order."""
-        self._blocks = {}
+        self._blocks, self._problems = {}, None
         table = pa.table(
             {"problem_id": [r[0] for r in rows], "problem": [r[1] for r in rows]}, schema=PROBLEMS
         )
@@ -163,8 +164,10 @@ class RunFolder:
         self.storage.write_bytes("problems.arrow", sink.getvalue().to_pybytes())
 
     def read_problems(self) -> pa.Table:
-        """Returns ids and JSON fields of the problems (columns of `PROBLEMS`)."""
-        return pa.ipc.open_stream(self.storage.buffer("problems.arrow")).read_all()
+        """Returns ids and JSON fields of the problems (columns of `PROBLEMS`); read once."""
+        if self._problems is None:
+            self._problems = pa.ipc.open_stream(self.storage.buffer("problems.arrow")).read_all()
+        return self._problems
 
     def blocks(self, size: int) -> list[Block]:
         """Returns the run's blocks of at most `size` problems; they are read once."""

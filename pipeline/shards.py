@@ -7,6 +7,9 @@ boundary reads as a shorter one without an error.
 
 import hashlib
 import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
@@ -14,6 +17,8 @@ import pyarrow as pa
 
 from pipeline.schema import GENERATION, SCHEMA_VERSION, VOCABULARY
 from pipeline.storage import Storage
+
+_AHEAD = 16  # shards fetched from object storage while the first one is worked on
 
 
 class ShardError(ValueError):
@@ -90,22 +95,32 @@ def _stem(name: str) -> str:
 
 def read_manifest(storage: Storage, name: str, manifests: str = "manifests") -> Manifest | None:
     """Returns the manifest of shard `name`; None if the shard is not finished."""
+    return next(iter(read_manifests(storage, manifests, [_stem(name)])), None)
+
+
+def read_manifests(
+    storage: Storage, manifests: str = "manifests", stems: Iterable[str] | None = None
+) -> list[Manifest]:
+    """Returns the manifests of finished shards, by name: one listing and one round of reads.
+
+    Args:
+        storage: the folder of the shards.
+        manifests: folder of the manifests below it.
+        stems: of the shards' names; None: all that are finished.
+    """
+    if stems is None:
+        stems = [name[:-5] for name in storage.names(manifests, ".json")]
+    texts = storage.read_all(f"{manifests}/{stem}.json" for stem in stems)
+    return [_manifest(storage, path, text) for path, text in texts.items()]
+
+
+def _manifest(storage: Storage, path: str, text: bytes) -> Manifest:
     try:
-        fields = storage.read_json(f"{manifests}/{_stem(name)}.json")
-    except FileNotFoundError:
-        return None
-    try:
-        return Manifest(**fields)
+        return Manifest(**storage.parse_json(path, text))
     except TypeError as error:
         raise ShardError(
-            f"manifest of shard {storage.path(name)} is foreign ({error}); delete it and run again"
+            f"manifest {storage.path(path)} is foreign ({error}); delete it and run again"
         ) from error
-
-
-def read_manifests(storage: Storage, manifests: str = "manifests") -> list[Manifest]:
-    """Returns the manifests of all finished shards, by name."""
-    found = (read_manifest(storage, name[:-5], manifests) for name in storage.names(manifests))
-    return [manifest for manifest in found if manifest is not None]
 
 
 def check_manifest(
@@ -166,6 +181,27 @@ def read_or_discard(
         raise TornShardError(
             f"{said}; it is marked undone: the same command makes it again"
         ) from error
+
+
+def read_shards(
+    storage: Storage, shards: Iterable[Manifest], schema: pa.Schema, manifests: tuple[str, ...]
+) -> Iterator[pa.Table]:
+    """Yields shards' rows in order, a few fetched ahead where each one costs a round trip.
+
+    Args and errors: as `read_or_discard`.
+    """
+    if storage.is_local:
+        for shard in shards:
+            yield read_or_discard(storage, shard, schema, manifests)
+        return
+    ahead: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        for shard in shards:
+            ahead.append(pool.submit(read_or_discard, storage, shard, schema, manifests))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _read_stream(

@@ -1,10 +1,9 @@
-"""Where a run's events go beside the terminal: events.jsonl and Weights & Biases.
+"""Weights & Biases, where a run's events go beside the terminal and events.jsonl.
 
-Both are fed by `monitor.Monitor` on the driver alone; no worker talks to W&B. Nothing that
+It is fed by `monitor.Monitor` on the driver alone; no worker talks to W&B. Nothing that
 happens to W&B stops or fails a run: the first error is logged as a warning and ends logging.
 """
 
-import json
 import logging
 import netrc
 import os
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY_S = 2.0
-_UPLOAD_EVERY_S = 30.0
 _MAX_REFERENCES = 2000
 _CURVES = ("pass_at_k", "maj_at_k", "weighted_maj_at_k", "pass_at_k_m0", "maj_at_k_m0")
 _SCALARS = ("avg_at_k", "coverage", "no_answer", "gpu_s", "cpu_s", "n_problems", "k", "m")
@@ -32,48 +30,6 @@ _TABLE = [
     *("weighted_correct", "plain_answer", "plain_correct", "n_drawn", "n_distinct"),
     *("n_executed", "tied", "statuses"),
 ]
-
-
-class JsonlSink:
-    """Appends events to a run's events.jsonl, one JSON object a line.
-
-    A local file is appended to and flushed at every event. Object storage cannot append: there
-    the file is written anew at most every 30 seconds and at the end.
-    """
-
-    def __init__(self, run: RunFolder) -> None:
-        """Takes the run folder; events that name another run are left out."""
-        self._storage = run.storage
-        self._lines: list[bytes] = []
-        self._written = time.monotonic()
-        if not self._storage.is_local and self._storage.exists("events.jsonl"):
-            self._lines.append(self._storage.read_bytes("events.jsonl"))
-
-    def emit(self, event: dict[str, Any]) -> None:
-        """Writes one event."""
-        if event.get("run", self._storage.uri) != self._storage.uri:
-            return
-        line = json.dumps(event, ensure_ascii=False, default=str).encode() + b"\n"
-        if self._storage.is_local:
-            path = Path(self._storage.path("events.jsonl"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(line)
-            return
-        self._lines.append(line)
-        if time.monotonic() - self._written >= _UPLOAD_EVERY_S:
-            self._upload()
-
-    def close(self, status: str) -> None:
-        """Writes the last event and what is not uploaded yet."""
-        self.emit({"time": time.time(), "event": "close", "status": status})
-        if not self._storage.is_local:
-            self._upload()
-
-    def _upload(self) -> None:
-        self._lines = [b"".join(self._lines)]
-        self._storage.write_bytes("events.jsonl", self._lines[0])
-        self._written = time.monotonic()
 
 
 def wandb_mode(asked: str) -> str:

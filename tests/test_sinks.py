@@ -13,7 +13,7 @@ import pytest
 from pipeline import schema
 from pipeline.run import RunFolder
 from pipeline.shards import write_shard
-from pipeline.sinks import JsonlSink, WandbSink, wandb_mode
+from pipeline.sinks import WandbSink, wandb_mode
 from pipeline.storage import Storage
 from pipeline.vote.vote import problem_row
 
@@ -217,25 +217,3 @@ def test_a_figure_that_cannot_be_drawn_loses_only_the_figure(
     assert any("no font" in line for line in said)
     kinds = {r.WhichOneof("record_type") for r in read_offline_run(tmp_path)}
     assert {"run", "exit"} <= kinds
-
-
-def test_events_are_lines_of_json_and_another_runs_events_are_left_out(run):
-    sink = JsonlSink(run)
-    sink.emit({"time": 1.0, "event": "start"})
-    sink.emit({"time": 2.0, "event": "block", "run": "elsewhere"})
-    sink.emit({"time": 3.0, "event": "block", "run": run.storage.uri, "text": "ü\n"})
-    sink.close("complete")
-    lines = Path(run.storage.path("events.jsonl")).read_text().splitlines()
-    events = [json.loads(line) for line in lines]
-    assert [e["event"] for e in events] == ["start", "block", "close"]
-    assert events[1]["text"] == "ü\n" and events[2]["status"] == "complete"
-
-
-def test_events_of_a_resumed_run_are_appended_in_object_storage_too():
-    run = RunFolder(Storage("memory://bucket/run"))
-    for name in ("first", "second"):
-        sink = JsonlSink(run)
-        sink.emit({"time": 0.0, "event": name})
-        sink.close("complete")
-    lines = run.storage.read_bytes("events.jsonl").splitlines()
-    assert [json.loads(line)["event"] for line in lines] == ["first", "close", "second", "close"]

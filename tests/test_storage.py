@@ -33,8 +33,42 @@ def test_deleting_what_is_not_there_is_fine(storage: Storage) -> None:
     storage.write_bytes("a/one", b"1")
     storage.delete("a/one")
     storage.delete("a/one")
-    storage.delete("a")
+    storage.delete("a/two")
     assert not storage.exists("a/one")
+
+
+def test_deleting_a_folder_takes_all_below_it(storage: Storage) -> None:
+    storage.write_bytes("a/b/one", b"1")
+    storage.write_bytes("c", b"2")
+    storage.delete_folder("a")
+    storage.delete_folder("a")
+    assert not storage.exists("a/b/one")
+    assert storage.exists("c")
+
+
+def test_many_files_are_read_at_once_and_absent_ones_left_out(storage: Storage) -> None:
+    storage.write_bytes("a/one", b"1")
+    storage.write_bytes("a/two", b"2")
+    assert storage.read_all(["a/two", "none", "a/one"]) == {"a/one": b"1", "a/two": b"2"}
+    assert storage.read_all([]) == {}
+
+
+def test_the_tail_of_a_file_is_its_last_bytes(storage: Storage) -> None:
+    storage.write_bytes("log", b"0123456789")
+    assert storage.tail("log", 3) == b"789"
+    assert storage.tail("log", 99) == b"0123456789"
+
+
+def test_a_put_that_fails_leaves_what_was_there(storage: Storage) -> None:
+    storage.write_bytes("shard", b"old")
+
+    def emit(file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise OSError("the worker's disk is full")
+
+    with pytest.raises(StorageError, match="cannot write"):
+        storage.write("shard", emit)
+    assert storage.read_bytes("shard") == b"old"
 
 
 def test_a_missing_file_is_file_not_found(storage: Storage) -> None:

@@ -143,7 +143,7 @@ def finish(plan: Plan, write_card: Callable[[dict[str, Any]], str]) -> dict[str,
     _write_lines(plan.out, "quarantine.jsonl", (bad for r in records for bad in r["bad"]))
     _check(plan, counts)
     dataset = plan.out.sub("dataset")
-    dataset.delete("data")
+    dataset.delete_folder("data")
     rows = {}
     for split in SPLITS:
         parts = [

@@ -114,7 +114,7 @@ def _choose_cell(run: RunFolder, uri: str, wanted: str) -> str:
 
 
 def _folders(storage: Storage, folder: str) -> list[str]:
-    return [n for n in storage.names(folder) if storage.exists(f"{folder}/{n}/results")]
+    return [n for n in storage.names(folder) if "results" in storage.names(f"{folder}/{n}")]
 
 
 def _describe(run: RunFolder, name: str) -> str:

@@ -88,11 +88,12 @@ class ModelConfig:
             raise ModelError(
                 f"model.num_gpus is {self.num_gpus}; above 1 it must be a whole number"
             )
-        if self.tensor_parallel_size > 1 and self.num_gpus not in (0, self.tensor_parallel_size):
+        split = self.tensor_parallel_size * int(self.options.get("pipeline_parallel_size", 1))
+        if (split > 1 or self.num_gpus > 1) and self.num_gpus not in (0, split):
             raise ModelError(
                 f"model.tensor_parallel_size is {self.tensor_parallel_size} but model.num_gpus is "
-                f"{self.num_gpus:g}; an engine split over several GPUs reserves as many: set "
-                f"model.num_gpus={self.tensor_parallel_size}"
+                f"{self.num_gpus:g}; an engine reserves as many GPUs as it is split over: set "
+                f"model.num_gpus={split} or model.tensor_parallel_size={max(1, self.num_gpus):g}"
             )
         if not 0 < self.gpu_memory_utilization <= 1:
             raise ModelError(

@@ -53,12 +53,8 @@ def prepare_environment() -> None:
     torchvision_ops.install()
 
 
-def _start(model: ModelConfig, folder: Path) -> Any:
-    """Returns a running engine of vLLM. Raises: EngineError."""
-    from vllm import EngineArgs, LLMEngine
-
-    vllm_capture.install()
-    on_cpu = is_cpu_build()
+def engine_arguments(model: ModelConfig, folder: Path, on_cpu: bool) -> dict[str, Any]:
+    """Returns what vLLM is started with, the model's own `options` last."""
     arguments: dict[str, Any] = {
         "model": str(folder),
         "dtype": model.dtype,
@@ -81,17 +77,22 @@ def _start(model: ModelConfig, folder: Path) -> Any:
         # the CPU cannot: the engine dies ("CPU Generator does not use offset").
         context = model.max_model_len or context_length(folder) or 0
         arguments["enable_chunked_prefill"] = False
-        arguments["max_num_batched_tokens"] = max(4096, context, model.max_num_seqs)
-        # A seeded request whose prompt is split over steps kills the CPU runner: it winds the
-        # request's generator back, and CPU generators have no offset.
-        arguments["enable_chunked_prefill"] = False
-        arguments["max_num_batched_tokens"] = max(
-            8192, model.max_model_len or context_length(folder) or 0
-        )
+        arguments["max_num_batched_tokens"] = max(8192, context, model.max_num_seqs)
     if model.tensor_parallel_size > 1:
+        # Processes of the actor's own: Ray gave it its GPUs, and must not place actors for them.
         arguments["distributed_executor_backend"] = "mp"
+    return arguments | model.options
+
+
+def _start(model: ModelConfig, folder: Path) -> Any:
+    """Returns a running engine of vLLM. Raises: EngineError."""
+    from vllm import EngineArgs, LLMEngine
+
+    vllm_capture.install()
     try:
-        return LLMEngine.from_engine_args(EngineArgs(**(arguments | model.options)))
+        return LLMEngine.from_engine_args(
+            EngineArgs(**engine_arguments(model, folder, is_cpu_build()))
+        )
     except Exception as error:
         raise EngineError(
             f"vLLM could not load model {model.path} from {folder} "

@@ -19,6 +19,7 @@ from pipeline.expand import Expander
 from pipeline.plan import plan_expansion
 from pipeline.run import RunFolder
 from pipeline.schema import GENERATION, VOCABULARY
+from pipeline.shards import read_manifests
 from pipeline.storage import Storage
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -111,6 +112,8 @@ def make_run(folder, n_problems=6, k=4, cells=(("sample.m=3",),)):
             expander.expand_block(plan.run, plan.config, plan.key, block, names)
     finally:
         expander.close()
-    merge_summary(plan, [summarise_cell(plan, cell) for cell in plan.cells])
+    plan.todo()
+    shards = read_manifests(plan.run.generations)
+    merge_summary(plan, [summarise_cell(plan, cell, shards) for cell in plan.cells])
     run.update(status="complete", finished_at=1.8e9)
     return str(folder)

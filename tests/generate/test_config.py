@@ -3,7 +3,10 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from vllm import EngineArgs
 
+from pipeline.flow import engines_that_fit
+from pipeline.generate.checkpoints import BUNDLED
 from pipeline.generate.config import (
     SUPPORT,
     GenerateConfig,
@@ -12,6 +15,7 @@ from pipeline.generate.config import (
     ModelError,
     PromptConfig,
 )
+from pipeline.generate.vllm_engine import engine_arguments
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -45,6 +49,8 @@ def test_sampling_settings_out_of_range_are_refused(values: dict[str, Any], word
         ({"max_num_seqs": 0}, "model.max_num_seqs is 0"),
         ({"num_gpus": 1.5}, "whole number"),
         ({"tensor_parallel_size": 4}, "model.num_gpus=4"),
+        ({"num_gpus": 2.0}, "model.tensor_parallel_size=2"),
+        ({"num_gpus": 0.5, "tensor_parallel_size": 2}, "model.num_gpus=2"),
         ({"num_gpus": 0.25}, "at most 0.25"),
         ({"gpu_memory_utilization": 1.1}, "model.gpu_memory_utilization is 1.1"),
         ({"kv_cache_gib": 0.0}, "model.kv_cache_gib is 0.0"),
@@ -94,3 +100,41 @@ def test_every_shipped_sampling_and_prompt_file_is_valid(group: str, kind: type)
 
 def test_the_default_file_lists_the_support_of_the_dataclass() -> None:
     assert tuple(OmegaConf.load(CONF / "generate" / "default.yaml").support) == SUPPORT
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_gpus": 2.0, "tensor_parallel_size": 2},
+        {"num_gpus": 0.5, "gpu_memory_utilization": 0.45},
+        {"num_gpus": 4.0, "tensor_parallel_size": 2, "options": {"pipeline_parallel_size": 2}},
+        {"num_gpus": 0.0, "tensor_parallel_size": 2},
+    ],
+)
+def test_split_and_shared_gpus_are_accepted_when_the_settings_agree(values: dict[str, Any]) -> None:
+    ModelConfig(**values).check()
+
+
+def test_an_engine_split_over_gpus_runs_in_processes_of_its_actor() -> None:
+    model = ModelConfig(num_gpus=2.0, tensor_parallel_size=2, gpu_memory_utilization=0.8)
+    arguments = engine_arguments(model, BUNDLED, on_cpu=False)
+    assert arguments["tensor_parallel_size"] == 2
+    assert arguments["distributed_executor_backend"] == "mp"
+    assert arguments["gpu_memory_utilization"] == 0.8
+    assert EngineArgs(**arguments).tensor_parallel_size == 2
+
+
+def test_engines_that_share_a_gpu_take_their_share_of_its_memory() -> None:
+    model = ModelConfig(num_gpus=0.5, gpu_memory_utilization=0.45, options={"seed": 7})
+    arguments = engine_arguments(model, BUNDLED, on_cpu=False)
+    assert arguments["gpu_memory_utilization"] == 0.45
+    assert "distributed_executor_backend" not in arguments
+    assert arguments["seed"] == 7
+
+
+def test_engines_are_counted_node_by_node() -> None:
+    assert engines_that_fit(1, [8, 8]) == 16
+    assert engines_that_fit(2, [1, 1, 4]) == 2
+    assert engines_that_fit(4, [2, 2]) == 0
+    assert engines_that_fit(0.4, [1, 1]) == 4
+    assert engines_that_fit(0.1, [1]) == 10
