@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline import flow
+from pipeline.attempts import forgive
 from pipeline.config import Cell
 from pipeline.flow import Deadline, Plan
 from pipeline.monitor import Monitor
@@ -112,6 +113,9 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
             for group in _by_model(work):
                 if not stopper.reason:
                     _follow(group, outcomes, stopper, monitor)
+        if stopper.reason:
+            for plan in plans:
+                forgive(plan.run.storage)
     for outcome in outcomes.values():
         outcome.stopped = stopper.reason
         _finish(outcome, monitor)

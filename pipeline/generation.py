@@ -78,7 +78,7 @@ def generate_block(
             requests(task, config, [p for p, _ in chosen], [t for _, t in chosen], indices)
         )
 
-    outputs, left_out = attempts.work(by_id, work, (EngineError, OSError))
+    outputs, left_out = attempts.work(by_id, work, (OSError,), (EngineError,))
     bad = [row for output in outputs for row in output.bad]
     bad += bad_rows("generate", left_out, indices)
     tables = [output.table.cast(GENERATION) for output in outputs]

@@ -1,6 +1,7 @@
 """The two actor classes. They are plain classes: Ray appears in `flow` alone."""
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -14,6 +15,7 @@ from pipeline.run import RunFolder
 from pipeline.storage import Storage
 
 Batch = dict[str, np.ndarray]
+logger = logging.getLogger(__name__)
 STOP = "stop"  # a file of this name in the run folder: do not begin what is not begun
 
 
@@ -39,7 +41,9 @@ class _Worker(ABC):
         if run.storage.exists(STOP):
             return _reply({**item, "stopped": True})
         try:
-            return _reply({**item, **self.work(item)})
+            done = self.work(item)
+            notes = filter(None, [item.get("note"), done.get("note")])
+            return _reply({**item, **done, "note": "; ".join(notes)})
         except Exception as error:  # noqa: BLE001 - one block must not end the run
             return _reply(
                 {
@@ -79,9 +83,9 @@ class Generate(_Worker):
         engine = self._engine_for(config)
         try:
             return generate_block(run, config, key, block, range(*item["generate"]), engine)
-        except EngineError:
+        except EngineError as error:
             # A dead engine does not come back: end the process, Ray starts another one.
-            traceback.print_exc()
+            logger.critical("ended itself: %s", error, exc_info=True)
             sys.stderr.flush()
             os._exit(1)
 
