@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import pyarrow as pa
 ROOT = Path(__file__).resolve().parents[1]
 GENERATE, EXPAND = "MapBatches(Generate)", "MapBatches(Expand)"
 ENGINE_CORE, FORK_SERVER = "EngineCore", "pipeline.execute.child.server"
+GENERATED = "generations/manifests/*.json"
+EXPANDED = "cells/*/manifests/results/*.json"
 # Two processes per engine, as on GPUs; on CPUs the engine is part of its worker otherwise.
 ENGINE_APART = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-ONE_PROCESS_ENGINE = "+model.options.distributed_executor_backend=uni"
 
 
 class Command:
@@ -84,17 +86,15 @@ class Command:
         self.process.wait()
         psutil.wait_procs(below, timeout=20)
 
-    def shards(self, pattern: str = "generations/manifests/*.json") -> list[Path]:
-        """Returns the done-markers that are there."""
+    def shards(self, pattern: str = GENERATED) -> list[Path]:
+        """Returns the files of the run folder that a pattern names."""
         return list(self.runs_dir.glob(f"*/*/{pattern}"))
 
     def at_work(self, stage: str) -> int:
         """Returns the process that is at work on a block of a stage; 0 if none is."""
-        for note in self.runs_dir.glob(f"*/*/attempts/{stage}-*.json"):
-            try:
+        for note in self.shards(f"attempts/{stage}-*.json"):
+            with suppress(FileNotFoundError):  # done in the meantime
                 return int(json.loads(note.read_text())["worker"].split()[1])
-            except FileNotFoundError:
-                continue
         return 0
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -140,9 +140,7 @@ def losses(undisturbed: Path, injured: Path) -> dict[str, int]:
     """Compares every row of two run folders: how many are missing, doubled, different."""
     lost: Counter[str] = Counter(missing=0, doubled=0, different=0)
     for pattern, key in KEYS.items():
-        folders = zip(
-            sorted(undisturbed.glob(pattern)), sorted(injured.glob(pattern)), strict=True
-        )
+        folders = zip(sorted(undisturbed.glob(pattern)), sorted(injured.glob(pattern)), strict=True)
         for folder, its in folders:
             first, other = rows(folder, key), rows(its, key)
             keys = Counter(k for k, _ in other.elements())

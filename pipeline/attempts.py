@@ -3,7 +3,7 @@
 A worker notes what it begins and erases the note when it is done. Who finds a note knows that
 its predecessor died: after `limit` deaths the work is done problem by problem, each noted
 first, and the problem that is noted at the next death is the culprit. Being told to end, by
-SIGTERM or by a stop of the run, is no death: the attempt is taken back.
+SIGTERM or by a stop of the run, is no death.
 """
 
 import json
@@ -61,6 +61,7 @@ class Attempts:
         self._ends: list[str] = []
         self.poison: list[str] = []
         self.deaths = 0
+        self._excused, self._last_word = False, ""
         with suppress(FileNotFoundError):
             note = storage.read_json(self._path)
             self.deaths = note["attempts"]
@@ -75,30 +76,32 @@ class Attempts:
         """Whether problems are to be worked on one by one."""
         return self.deaths >= self._limit
 
-    def _write(self, current: str = "", last_word: str = "", cost: int = 1) -> None:
+    def _write(self, current: str = "") -> None:
         self._current = current
         self._storage.write_json(
             self._path,
             {
-                "attempts": self.deaths + cost,
-                "current": current,
+                "attempts": self.deaths + (not self._excused),
+                "current": "" if self._excused else current,
                 "poison": self.poison,
                 "worker": f"process {os.getpid()} on {socket.gethostname()}",
-                "last_word": last_word,
+                "last_word": self._last_word,
                 "ends": self._ends,
             },
         )
 
-    def _take_back(self, why: str) -> None:
-        """Leaves a note that does not count as a death."""
-        with suppress(OSError):  # the disk may be full, or the time up
-            self._write("", why, cost=0)
+    def excuse(self, why: str) -> None:
+        """Leaves word why this attempt may not finish; it does not count as a death."""
+        self._excused, self._last_word = True, why
+        with suppress(OSError):  # the disk may be full
+            self._write()
 
     def hear(self, message: str, last: bool = False) -> None:
         """Keeps a message for the note; the last one is why this process ends."""
         if last:
+            self._last_word = message
             with suppress(OSError):  # ending is more urgent than saying why
-                self._write(self._current, message)
+                self._write(self._current)
         elif len(self._heard) < _MAX_SAID:
             self._heard.append(message)
 
@@ -134,10 +137,7 @@ class Attempts:
                         raise
             return self._one_by_one(healthy, do, (*fatal, *deadly), left_out)
         except fatal as error:
-            self._take_back(f"ended with {type(error).__name__}: {error}")
-            raise
-        except SystemExit:  # how SIGTERM arrives in a Ray worker
-            self._take_back("was told to end by SIGTERM")
+            self.excuse(f"ended with {type(error).__name__}: {error}")
             raise
 
     def _one_by_one(
@@ -174,16 +174,21 @@ class Attempts:
         self._storage.delete(self._path)
 
 
+def told_to_end() -> None:
+    """Excuses the unit that this process is at, if any: it may not be finished in time."""
+    if (unit := _said.unit) is not None:
+        unit.excuse("was told to end by SIGTERM")
+
+
 def forgive(storage: Storage) -> None:
     """Takes back the attempts that a stop of the run cut short; the problems are not to blame."""
     for name in storage.names("attempts", ".json"):
         path = f"attempts/{name}"
         with suppress(FileNotFoundError):  # done in the meantime
             note = storage.read_json(path)
-            word = note["last_word"] or "was stopped with the run"
-            deaths = max(0, note["attempts"] - 1)
-            note |= {"attempts": deaths, "current": "", "last_word": word}
-            storage.write_json(path, note)
+            if not note["last_word"]:
+                note |= {"attempts": note["attempts"] - 1, "current": ""}
+                storage.write_json(path, {**note, "last_word": "was stopped with the run"})
 
 
 def bad_rows(stage: str, left_out: dict[str, str], indices: Iterable[int]) -> list[dict[str, Any]]:

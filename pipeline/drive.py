@@ -13,6 +13,7 @@ from pipeline import flow
 from pipeline.attempts import forgive
 from pipeline.config import Cell
 from pipeline.flow import Deadline, Plan
+from pipeline.hold import held
 from pipeline.monitor import Monitor
 from pipeline.schema import PROBLEM
 from pipeline.shards import (
@@ -101,12 +102,21 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
 
     Returns: one outcome per plan, in order.
     """
+    with held([plan.run.storage for plan in plans], monitor.warn):
+        return _drive(plans, monitor, generate)
+
+
+def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]:
     stopper = Stopper(plans, monitor)
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
+    for plan in plans:
+        plan.run.storage.delete(STOP)
     work = [(plan, plan.todo(generate)) for plan in plans]
     items = [item for _, found in work for item in found]
     _announce(plans, items, monitor)
     if items:
+        for plan in plans:
+            plan.run.storage.clear_leftovers()
         needs_gpus = [p.config.model.num_gpus for p, found in work if _generates(found)]
         flow.connect(plans[0].config.flow, max(needs_gpus, default=0))
         with _signals(stopper):  # after Ray has started: it sets handlers of its own

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -161,6 +162,18 @@ class Storage:
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+
+    def clear_leftovers(self, older_s: float = 600.0) -> None:
+        """Removes temporary files of writers that were killed; those in use are younger."""
+        if not self.is_local:
+            return  # an object is there whole or not at all
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if name.endswith(".tmp"):
+                    path = os.path.join(folder, name)
+                    with contextlib.suppress(OSError):  # another driver may be at it as well
+                        if time.time() - os.stat(path).st_mtime > older_s:
+                            os.unlink(path)
 
     def check_writable(self) -> None:
         """Raises StorageError unless a file can be written here."""
