@@ -24,15 +24,25 @@ class Nodes:
         os.environ.setdefault("RAY_worker_niceness", "0")
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster = Cluster()
+        self._add(num_cpus=0, include_dashboard=False)
         self._cpus = cpus
         self.workers = [self.add(), self.add()]
         self.address: str = self._cluster.address
 
     def add(self) -> Any:
         """Returns another node that has joined."""
-        return self._cluster.add_node(num_cpus=self._cpus, num_gpus=1)
+        return self._add(num_cpus=self._cpus, num_gpus=1)
+
+    def _add(self, attempts: int = 3, **node: Any) -> Any:
+        """Adds a node, again if the machine is too busy for Ray's patience of 30 s."""
+        while True:
+            try:
+                return self._cluster.add_node(**node)
+            except Exception as error:
+                attempts -= 1
+                if "timed out" not in str(error) or not attempts:
+                    raise
 
     def processes(self, node: Any) -> list[psutil.Process]:
         """Returns a node's raylet and all processes below it, the workers among them."""

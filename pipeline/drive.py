@@ -193,6 +193,7 @@ class _Ticker:
     ) -> None:
         self._monitor, self._stopper, self._passed = monitor, stopper, passed
         self._grace_s = grace_s
+        self._cluster = flow.ClusterWatch()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
 
@@ -208,8 +209,11 @@ class _Ticker:
             self._monitor.refresh()
             if reason := self._passed():
                 self._stopper.stop(reason)
+            lost = self._cluster.lost()
+            if lost:
+                self._stopper.stop(lost)
             over = time.monotonic() - self._stopper.since > self._grace_s
-            if self._stopper.reason and over:
+            if lost or (self._stopper.reason and over):
                 # Whole shards only: what an actor has not finished now is not worth waiting for.
                 signal.raise_signal(signal.SIGINT)
                 return
