@@ -28,7 +28,7 @@ class Nodes:
         self._add(num_cpus=0, include_dashboard=False)
         self._cpus = cpus
         self.workers = [self.add(), self.add()]
-        self.address: str = self._cluster.address
+        self.address = str(self._cluster.address)
 
     def add(self) -> Any:
         """Returns another node that has joined."""

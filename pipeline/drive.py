@@ -118,7 +118,12 @@ def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]
         for plan in plans:
             plan.run.storage.clear_leftovers()
         needs_gpus = [p.config.model.num_gpus for p, found in work if _generates(found)]
-        flow.connect(plans[0].config.flow, max(needs_gpus, default=0))
+        try:
+            flow.connect(plans[0].config.flow, max(needs_gpus, default=0))
+        except flow.ClusterError:
+            for plan in plans:
+                plan.run.update(status="incomplete")
+            raise
         with _signals(stopper):  # after Ray has started: it sets handlers of its own
             for group in _by_model(work):
                 if not stopper.reason:
