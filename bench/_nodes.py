@@ -63,6 +63,12 @@ class Nodes:
         self.workers.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def lose_all(self) -> None:
+        """Ends the head and all other nodes with kill -9."""
+        for node in list(self.workers):
+            self.lose(node)
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+
     def close(self) -> None:
         """Ends all nodes."""
         self._cluster.shutdown()

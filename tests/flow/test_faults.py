@@ -21,7 +21,6 @@ from bench._injury import (
     below,
     losses,
 )
-from bench.synthetic import make_run
 from tests.flow.conftest import SMALL, Jobs
 from tests.flow.test_run import contents, results, the_cell
 
@@ -47,15 +46,6 @@ def run(tmp_path: Path) -> Iterator[Command]:
     yield command
     if command.process.poll() is None:
         command.kill()
-
-
-@pytest.fixture(scope="session")
-def saved(job: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """512 synthetic generations in eight blocks, expanded without disturbance."""
-    folder = tmp_path_factory.mktemp("saved") / "experiment" / "run"
-    make_run(folder, 64, 8, 8)
-    job("expand", f"generations={folder}", "sample.m=20", f"runs_dir={folder.parents[1]}")
-    return folder
 
 
 def expansion(saved: Path, runs: Path, *more: str, **environment: str) -> Command:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench._injury import Command
+from bench._injury import EXPANDED, Command
 from bench._nodes import Nodes, three_nodes
-from tests.flow.conftest import SMALL
-from tests.flow.test_faults import completes, same_run
+from tests.flow.conftest import SMALL, Jobs
+from tests.flow.test_faults import completes, expansion, same_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -39,3 +39,16 @@ def test_a_lost_node_changes_nothing(first_run, nodes: Nodes, tmp_path: Path) ->
     printed = completes(command)
     assert "ended without a word: killed, out of memory, or its node was lost" in printed
     same_run(first_run[0], command.folder)
+
+
+def test_a_cluster_that_goes_away_is_named_and_another_goes_on(
+    saved: Path, job: Jobs, nodes: Nodes, tmp_path: Path
+) -> None:
+    command = expansion(saved, tmp_path, f"flow.ray_address={nodes.address}")
+    command.wait_for(lambda: command.shards(EXPANDED))
+    nodes.lose_all()
+    assert command.finish(180) != 0
+    assert f"the Ray cluster at {nodes.address} is gone; start it again" in command.printed()
+    assert "Traceback" not in command.printed()
+    job("expand", f"generations={command.folder}", "sample.m=20", f"runs_dir={tmp_path}")
+    same_run(saved, command.folder)
