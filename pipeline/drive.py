@@ -10,8 +10,10 @@ from itertools import groupby
 from typing import Any
 
 from pipeline import flow
+from pipeline.attempts import forgive
 from pipeline.config import Cell
 from pipeline.flow import Deadline, Plan
+from pipeline.hold import held
 from pipeline.monitor import Monitor
 from pipeline.schema import PROBLEM
 from pipeline.shards import (
@@ -100,20 +102,37 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
 
     Returns: one outcome per plan, in order.
     """
+    with held([plan.run.storage for plan in plans], monitor.warn):
+        return _drive(plans, monitor, generate)
+
+
+def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]:
     stopper = Stopper(plans, monitor)
     budget = plans[0].config.budget
     deadline = Deadline(budget.gpu_hours, budget.wall_hours)
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
+    for plan in plans:
+        plan.run.storage.delete(STOP)
     work = [(plan, plan.todo(generate)) for plan in plans]
     items = [item for _, found in work for item in found]
     _announce(plans, items, monitor)
     if items:
+        for plan in plans:
+            plan.run.storage.clear_leftovers()
         needs_gpus = [p.config.model.num_gpus for p, found in work if _generates(found)]
-        flow.connect(plans[0].config.flow, max(needs_gpus, default=0))
+        try:
+            flow.connect(plans[0].config.flow, max(needs_gpus, default=0))
+        except flow.ClusterError:
+            for plan in plans:
+                plan.run.update(status="incomplete")
+            raise
         with _signals(stopper):  # after Ray has started: it sets handlers of its own
             for group in _by_model(work):
                 if not stopper.reason:
                     _follow(group, outcomes, stopper, deadline, monitor)
+        if stopper.reason:
+            for plan in plans:
+                forgive(plan.run.storage)
     for outcome in outcomes.values():
         outcome.stopped = stopper.reason
         _finish(outcome, monitor)
@@ -179,6 +198,7 @@ class _Ticker:
     ) -> None:
         self._monitor, self._stopper, self._passed = monitor, stopper, passed
         self._grace_s = grace_s
+        self._cluster = flow.ClusterWatch()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
 
@@ -194,8 +214,11 @@ class _Ticker:
             self._monitor.refresh()
             if reason := self._passed():
                 self._stopper.stop(reason)
+            lost = self._cluster.lost()
+            if lost:
+                self._stopper.stop(lost)
             over = time.monotonic() - self._stopper.since > self._grace_s
-            if self._stopper.reason and over:
+            if lost or (self._stopper.reason and over):
                 # Whole shards only: what an actor has not finished now is not worth waiting for.
                 signal.raise_signal(signal.SIGINT)
                 return

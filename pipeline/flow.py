@@ -11,6 +11,7 @@ never stalls a GPU, and a slow GPU side leaves CPU actors waiting without holdin
 import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ _WORKER_ENV = {
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+class ClusterError(ValueError):
+    """There is no Ray cluster where one is said to be; says where and what to do."""
 
 
 @dataclass
@@ -163,7 +168,7 @@ def connect(flow: FlowConfig, need_gpus: float) -> None:
     address = flow.ray_address or os.environ.get("RAY_ADDRESS", "")
     if address:
         options.pop("include_dashboard")
-        ray.init(address=address, **options)
+        _join(address, options)
         return
     options["address"] = "local"  # never a cluster that happens to run on this machine
     options["num_cpus"] = flow.num_cpus or os.cpu_count()
@@ -171,6 +176,49 @@ def connect(flow: FlowConfig, need_gpus: float) -> None:
         options["num_gpus"] = max(1, int(need_gpus * max(1, flow.generate_actors)))
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     _start_here(options)
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    """Joins a running cluster. Raises: ClusterError if there is none."""
+    import ray
+
+    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdigit():  # Ray itself would wait for many minutes
+            socket.create_connection((host, int(port)), timeout=20).close()
+        ray.init(address=address, **options)
+    except OSError as error:  # Ray's ConnectionError is one
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({error}); start it, or change "
+            "flow.ray_address or RAY_ADDRESS (empty: Ray is started on this machine)"
+        ) from error
+
+
+class ClusterWatch:
+    """Notices that the cluster's head is gone: Ray ends the driver's process then, unexplained."""
+
+    def __init__(self, patience_s: float = 20.0) -> None:
+        """Takes how long the head may be silent."""
+        self._patience_s = patience_s
+        self._heard = self._looked = time.monotonic()
+
+    def lost(self) -> str:
+        """Returns that the head does not answer any more, as a sentence; empty while it does."""
+        import ray
+
+        now = time.monotonic()
+        if not ray.is_initialized() or now - self._looked < self._patience_s / 4:
+            return ""
+        self._looked = now
+        address = ray.get_runtime_context().gcs_address
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            self._heard = now
+        except OSError:
+            if now - self._heard > self._patience_s:
+                return f"the Ray cluster at {address} is gone; start it again"
+        return ""
 
 
 def _start_here(options: dict[str, Any], attempts: int = 4) -> None:

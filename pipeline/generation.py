@@ -5,13 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.adopt import write_generation_shard
+from pipeline.adopt import shard_name, write_generation_shard
 from pipeline.attempts import Attempts, bad_rows, quarantine
 from pipeline.config import RunConfig
 from pipeline.generate.engine import Engine, EngineError, Output, Request
 from pipeline.run import Block, RunFolder
 from pipeline.schema import GENERATION, VOCABULARY
-from pipeline.shards import write_vocabulary
+from pipeline.shards import read_manifest, write_vocabulary
 from pipeline.tasks import make_task
 from pipeline.tasks.base import Problem, Task
 
@@ -78,7 +78,7 @@ def generate_block(
             requests(task, config, [p for p, _ in chosen], [t for _, t in chosen], indices)
         )
 
-    outputs, left_out = attempts.work(by_id, work, (EngineError, OSError))
+    outputs, left_out = attempts.work(by_id, work, (OSError,), (EngineError,))
     bad = [row for output in outputs for row in output.bad]
     bad += bad_rows("generate", left_out, indices)
     tables = [output.table.cast(GENERATION) for output in outputs]
@@ -101,6 +101,27 @@ def generate_block(
         "gpu_s": gpu_s,
         "bad": len(bad),
         "note": attempts.note(left_out),
+    }
+
+
+def finished(run: RunFolder, key: str, block: Block, indices: range) -> dict[str, Any] | None:
+    """Returns the record of a block that a worker finished and could not report any more.
+
+    None if its shard is not there.
+    """
+    manifest = read_manifest(run.generations, shard_name(block, indices))
+    if (
+        manifest is None
+        or manifest.fingerprint != key
+        or manifest.inputs["problems"] != block.inputs
+    ):
+        return None
+    return {
+        "n_generations": (block.stop - block.start) * len(indices),
+        "n_tokens": manifest.counts["n_tokens"],
+        "gpu_s": manifest.counts["gpu_s"],
+        "bad": int(manifest.counts["quarantined"]),
+        "note": "its generations were finished by a worker that ended before it could say so",
     }
 
 

@@ -103,7 +103,7 @@ class Monitor:
 
     def warn(self, message: str) -> None:
         """Prints a line above the table and emits it."""
-        self._console.print(f"[yellow]{message}[/]", highlight=False, soft_wrap=True)
+        self._console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
         self.event("warning", message=message)
 
     def stage(self, name: str, total: int, unit: str) -> None:

@@ -15,7 +15,6 @@ from pipeline.shards import ShardError, read_manifests, read_vocabulary
 from pipeline.storage import Storage
 from pipeline.tasks import make_task
 from pipeline.tasks.base import Problem, TaskConfig, TaskError
-from pipeline.workers import STOP
 
 Point = tuple[tuple[str, ...], RunConfig]
 _GENERATION_GROUPS = ("task", "prompt", "model", "generate")
@@ -65,7 +64,6 @@ def plan_runs(
         if uri not in plans:
             run = RunFolder(Storage(uri))
             run.open(config.experiment, key, config.to_dict())
-            run.storage.delete(STOP)
             rows = [(p.id, as_json(p)) for p in load_problems(config.task)]
             _write_problems(run, rows)
             plans[uri] = Plan(run, config, key, [])

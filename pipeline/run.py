@@ -6,6 +6,7 @@
         generations/        shards, vocabulary, manifests (see `shards`)
         cells/<fingerprint>/  cell.json, results/, problems/, manifests/, timings/
         attempts/           who is at work on what; cleared when done
+        driver.json         the driver at work on the folder; others wait for it
         quarantine/         bad rows with stage, reason and traceback
         summary.json        one entry per cell
         events.jsonl        what happened, in order

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -222,6 +223,18 @@ class Storage:
         path = self.path(relative)
         with self._told("delete", path), contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path) if self.is_local else self._fs.rm(path, recursive=True)
+
+    def clear_leftovers(self, older_s: float = 600.0) -> None:
+        """Removes temporary files of writers that were killed; those in use are younger."""
+        if not self.is_local:
+            return  # an object is there whole or not at all
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if name.endswith(".tmp"):
+                    path = os.path.join(folder, name)
+                    with contextlib.suppress(OSError):  # another driver may be at it as well
+                        if time.time() - os.stat(path).st_mtime > older_s:
+                            os.unlink(path)
 
     def check_writable(self) -> None:
         """Raises StorageError unless a file can be written here."""

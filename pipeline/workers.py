@@ -1,19 +1,24 @@
 """The two actor classes. They are plain classes: Ray appears in `flow` alone."""
 
 import json
+import logging
 import os
 import sys
+import threading
+import time
 import traceback
 from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 
+from pipeline.attempts import told_to_end
 from pipeline.config import RunConfig, from_saved
 from pipeline.run import RunFolder
 from pipeline.storage import Storage
 
 Batch = dict[str, np.ndarray]
+logger = logging.getLogger(__name__)
 STOP = "stop"  # a file of this name in the run folder: do not begin what is not begun
 
 
@@ -22,12 +27,27 @@ class _Worker(ABC):
 
     def __init__(self) -> None:
         self._runs: dict[str, tuple[RunFolder, RunConfig, str]] = {}
+        self._grace_s = 0.0
+        threading.Thread(target=self._end_in_time, daemon=True).start()
+
+    def _end_in_time(self) -> None:
+        """Gives the block in work `flow.grace_s` to be finished after SIGTERM.
+
+        Ray ends the main thread at SIGTERM; Ray Data calls this class in another one, which
+        the process waits for.
+        """
+        threading.main_thread().join()
+        told_to_end()
+        time.sleep(self._grace_s)
+        os._exit(1)
 
     def _run(self, uri: str) -> tuple[RunFolder, RunConfig, str]:
         if uri not in self._runs:
             run = RunFolder(Storage(uri))
             about = run.read()
-            self._runs[uri] = (run, from_saved(about["config"]), about["fingerprint"])
+            config = from_saved(about["config"])
+            self._grace_s = config.flow.grace_s
+            self._runs[uri] = (run, config, about["fingerprint"])
         return self._runs[uri]
 
     def __call__(self, batch: Batch) -> Batch:
@@ -39,7 +59,9 @@ class _Worker(ABC):
         if run.storage.exists(STOP):
             return _reply({**item, "stopped": True})
         try:
-            return _reply({**item, **self.work(item)})
+            done = self.work(item)
+            notes = filter(None, [item.get("note"), done.get("note")])
+            return _reply({**item, **done, "note": "; ".join(notes)})
         except Exception as error:  # noqa: BLE001 - one block must not end the run
             return _reply(
                 {
@@ -70,18 +92,21 @@ class Generate(_Worker):
     def work(self, item: dict[str, Any]) -> dict[str, Any]:
         """Generates what the item asks for; nothing if its generations are there."""
         from pipeline.generate.engine import EngineError
-        from pipeline.generation import generate_block
+        from pipeline.generation import finished, generate_block
 
         if item["generate"] is None:
             return {}
         run, config, key = self._run(item["run"])
         block = run.blocks(config.flow.block_problems)[item["block"]]
+        indices = range(*item["generate"])
+        if (record := finished(run, key, block, indices)) is not None:
+            return record
         engine = self._engine_for(config)
         try:
-            return generate_block(run, config, key, block, range(*item["generate"]), engine)
-        except EngineError:
+            return generate_block(run, config, key, block, indices, engine)
+        except EngineError as error:
             # A dead engine does not come back: end the process, Ray starts another one.
-            traceback.print_exc()
+            logger.critical("ended itself: %s", error, exc_info=True)
             sys.stderr.flush()
             os._exit(1)
 

@@ -1,10 +1,20 @@
 """A problem that kills its worker is found and set aside."""
 
+import logging
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from pipeline.attempts import Attempts, bad_rows, quarantine
+from pipeline.attempts import (
+    DEADLY,
+    Attempts,
+    bad_rows,
+    forgive,
+    quarantine,
+    told_to_end,
+)
 from pipeline.storage import Storage
 
 
@@ -94,3 +104,72 @@ def test_a_full_disk_is_not_blamed_on_a_problem(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         Attempts(Storage(tmp_path), "s", limit=3).work(["a", "b"], do)
     assert calls == [["a", "b"]]
+
+
+def test_an_engine_that_dies_of_one_problem_is_not_started_forever(tmp_path: Path) -> None:
+    class EngineDied(Exception):
+        """After it the worker ends its process."""
+
+    def do(ids: list[str]) -> str:
+        if "bad" in ids:
+            raise EngineDied
+        return "+".join(ids)
+
+    for _ in range(3):  # two of the whole block, one of the culprit
+        with pytest.raises(EngineDied):
+            Attempts(Storage(tmp_path), "s", limit=2).work(["a", "bad", "c"], do, (), (EngineDied,))
+    attempts = Attempts(Storage(tmp_path), "s", limit=2)
+    done, left_out = attempts.work(["a", "bad", "c"], do, (), (EngineDied,))
+    assert done == ["a", "c"]
+    assert left_out == {"bad": DEADLY}
+    assert "3 earlier attempts did not finish" in attempts.note(left_out)
+
+
+def begin(storage: Storage) -> Attempts:
+    """Returns the note of an attempt whose worker dies in it, at a problem if one by one."""
+    attempts = Attempts(storage, "stage-block", limit=2)
+
+    def die(ids: list[str]) -> str:
+        raise Killed
+
+    with pytest.raises(Killed):
+        attempts.work(["a", "b"], die)
+    return attempts
+
+
+def test_being_told_to_end_is_no_death_and_blames_no_problem(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    begin(storage)
+    begin(storage)
+    assert begin(storage).isolate
+    told_to_end()
+    after = Attempts(storage, "stage-block", limit=2)
+    assert after.deaths == 2
+    assert after.poison == []
+    assert after.note({}).endswith("was told to end by SIGTERM)")
+
+
+def test_a_stop_of_the_run_takes_the_attempts_back(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    for _ in range(5):
+        begin(storage)
+        forgive(storage)
+    after = Attempts(storage, "stage-block", limit=2)
+    assert (after.deaths, after.poison, after.isolate) == (0, [], False)
+    assert "5 earlier attempts did not finish" in after.note({})
+    assert "was stopped with the run" in after.note({})
+
+
+def test_the_note_tells_what_was_logged_and_why_the_last_worker_ended_itself(
+    tmp_path: Path,
+) -> None:
+    storage, log = Storage(tmp_path), logging.getLogger("pipeline.somewhere")
+    begin(storage)
+    log.critical("ended itself: the engine hangs")
+    attempts = Attempts(storage, "stage-block", limit=3)
+    log.warning("the fork server is replaced")
+    attempts.done()
+    log.warning("said between two units")
+    note = attempts.note({})
+    assert f"process {os.getpid()} on {socket.gethostname()} ended itself: the engine hangs" in note
+    assert note.endswith("the fork server is replaced")

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from datasets import load_from_disk
 
-from pipeline.schema import GENERATION
+from pipeline.schema import GENERATION, VOCABULARY
 from pipeline.shards import (
     ShardError,
     check_manifest,
@@ -130,3 +132,40 @@ def test_the_vocabulary_reads_back(tmp_path: Path) -> None:
     assert read_vocabulary(storage).to_pydict() == {"token_id": [3, 5], "token": [b" +", b"\xc3"]}
     with pytest.raises(ShardError, match=r"vocabulary\.arrow is missing"):
         read_vocabulary(Storage(tmp_path / "elsewhere"))
+
+
+KILLED_WRITER = """
+import os, signal, sys
+import pyarrow as pa
+from pipeline.schema import VOCABULARY
+from pipeline.shards import write_shard
+from pipeline.storage import Storage
+
+folder, left = sys.argv[1], int(sys.argv[2])
+
+def dying(call):
+    def wrapped(*arguments):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return call(*arguments)
+    return wrapped
+
+os.fsync, os.replace = dying(os.fsync), dying(os.replace)
+table = pa.table({"token_id": [1], "token": [b"x"]}, schema=VOCABULARY)
+write_shard(Storage(folder), "block-00000.arrow", table, "key")
+"""
+
+
+def test_a_writer_killed_at_any_step_leaves_a_shard_that_is_whole_or_undone(tmp_path: Path) -> None:
+    """Steps: sync and rename of the data, sync and rename of the manifest."""
+    storage = Storage(tmp_path)
+    for step in range(5):
+        command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path), str(step)]
+        done = subprocess.run(command, cwd=Path(__file__).parents[1])
+        manifest = read_manifest(storage, "block-00000.arrow")
+        assert (manifest is not None) == (done.returncode == 0) == (step == 4)
+        assert set(storage.names()) <= {"block-00000.arrow", "manifests"}
+    assert manifest is not None
+    assert read_shard(storage, manifest, VOCABULARY).num_rows == 1

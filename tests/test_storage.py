@@ -1,7 +1,9 @@
 """Files are whole or not there, on local disks and behind fsspec."""
 
 import errno
+import os
 import pickle
+import time
 from pathlib import Path
 from typing import IO
 
@@ -105,3 +107,15 @@ def test_a_folder_under_a_file_is_not_writable(tmp_path: Path) -> None:
 def test_an_unknown_protocol_says_what_to_install() -> None:
     with pytest.raises(StorageError, match="nosuch"):
         Storage("nosuch://bucket/run")
+
+
+def test_leftovers_of_killed_writers_are_unseen_and_cleared(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    storage.write_bytes("shards/whole", b"1")
+    for name, age_s in (("old.1234.tmp", 3600), ("new.1234.tmp", 1)):
+        path = tmp_path / "shards" / name
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s,) * 2)
+    assert storage.names("shards") == ["whole"]
+    storage.clear_leftovers()
+    assert sorted(os.listdir(tmp_path / "shards")) == ["new.1234.tmp", "whole"]

@@ -298,6 +298,7 @@ class Sandbox:
                 if server is not None:
                     server.close()
                 reason = error
+                self._say("start", f"the {profile} fork server is started again: {error}")
                 time.sleep(0.2)
                 continue
             self._servers[profile] = server

@@ -103,7 +103,7 @@ class Watchdog:
         while not self._closed.wait(self._poll_s):
             reason = self._reason()
             if reason and not self._closed.is_set():
-                logger.critical("%s; ending process %d so that it is replaced", reason, os.getpid())
+                logger.critical("ended itself: %s", reason)
                 sys.stderr.flush()
                 self._end(EXIT_CODE)
                 return

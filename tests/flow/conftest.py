@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.synthetic import make_run
+
 ROOT = Path(__file__).resolve().parents[2]
 Jobs = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,3 +46,12 @@ def first_run(
     printed = job("run", *SMALL, f"runs_dir={runs}").stdout
     (folder,) = (runs / "default").glob("bundled-word_problems-*")
     return folder, printed
+
+
+@pytest.fixture(scope="session")
+def saved(job: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """512 synthetic generations in eight blocks, expanded without disturbance."""
+    folder = tmp_path_factory.mktemp("saved") / "experiment" / "run"
+    make_run(folder, 64, 8, 8)
+    job("expand", f"generations={folder}", "sample.m=20", f"runs_dir={folder.parents[1]}")
+    return folder

@@ -20,6 +20,7 @@ from tests.flow.conftest import Jobs
         (["task=gsm8k", "task.source=/nowhere.jsonl"], "/nowhere.jsonl"),
         (["generate.capture=top_k", "generate.capture_top_k=500"], "500"),
         (["runs_dir=/proc/runs"], "cannot write /proc/runs"),
+        (["flow.ray_address=127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["flow.block_problems=0"], "flow.block_problems is 0; give 1 or more"),
     ],
 )
