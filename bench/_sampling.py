@@ -14,7 +14,7 @@ COLUMNS = (
     *("wall_s", "generations", "programs", "executed"),
     *(f"{group}_mib" for group in GROUPS),
     *(f"{group}_cpu_s" for group in GROUPS),
-    *("object_store_mib", "disk_free_mib"),
+    *("object_store_mib", "disk_free_mib", "load"),
 )
 Sample = dict[str, float]
 
@@ -59,7 +59,8 @@ class Sampler:
     """A thread of the driver that writes a line every few seconds.
 
     Memory is proportional: a page shared by several processes, such as forked or mapped ones,
-    counts once in the sum over all. Processor time includes ended and reaped children.
+    counts once in the sum over all. A program in a sandbox lives shorter than the time between
+    samples: its processor time is that of its fork server's ended children.
     """
 
     def __init__(self, path: Path, progress: Progress, every_s: float) -> None:
@@ -95,13 +96,12 @@ class Sampler:
         for group, process in processes():
             try:
                 memory[group] += process.memory_full_info().pss
-                times = process.cpu_times()
-                self._spent[group, process.pid, process.create_time()] = sum(times[:4])
+                self._spent[group, process.pid, process.create_time()] = _cpu_s(group, process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        cpu: Counter[str] = Counter()
+        cpu: dict[str, float] = dict.fromkeys(GROUPS, 0.0)
         for (group, _, _), seconds in self._spent.items():
-            cpu[group] += seconds  # type: ignore[assignment]
+            cpu[group] += seconds
         return {
             "wall_s": time.monotonic() - self._started,
             "generations": self._progress.generations,
@@ -111,7 +111,14 @@ class Sampler:
             **{f"{group}_cpu_s": cpu[group] for group in GROUPS},
             "object_store_mib": _object_store_bytes() / 2**20,
             "disk_free_mib": psutil.disk_usage(str(self._path.parent)).free / 2**20,
+            "load": psutil.getloadavg()[0],
         }
+
+
+def _cpu_s(group: str, process: psutil.Process) -> float:
+    times = process.cpu_times()
+    own = times.user + times.system
+    return own + times.children_user + times.children_system if group == "fork_servers" else own
 
 
 def processes() -> list[tuple[str, psutil.Process]]:

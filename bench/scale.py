@@ -4,11 +4,10 @@ A run of real shards with synthetic logprobs goes through expand, execute and vo
 of `jobs.expand`, while memory, processor time and progress are sampled. Then a part of it goes
 through one worker and through two, twice in turn. A million generations take minutes:
 
-    python -m bench.scale 1000000 --out scale
+    python -m bench.scale 1000000 --every 5 --out docs/scale
 """
 
 import argparse
-import csv
 import tempfile
 import time
 from dataclasses import dataclass
@@ -81,7 +80,9 @@ def report(run: RunFolder, result: Result, m: int) -> None:
     )
     for name, size in folder_sizes(run).items():
         print(f"{name + ' on disk':24}{size / 2**20:>10,.0f} MiB")
-    print(f"\n{'memory, MiB':24}{'at 10%':>8}{'at 50%':>8}{'at 100%':>8}{'per 100k generations':>22}")
+    print(
+        f"\n{'memory, MiB':24}{'at 10%':>8}{'at 50%':>8}{'at 100%':>8}{'per 100k generations':>22}"
+    )
     for name in [*(f"{group}_mib" for group in GROUPS), "object_store_mib"]:
         cells = "".join(f"{at_share(samples, share)[name]:>8,.0f}" for share in (0.1, 0.5, 1.0))
         print(f"{name.removesuffix('_mib'):24}{cells}{slope(samples, name):>+22.2f}")
@@ -136,7 +137,7 @@ def draw(samples: list[Sample], title: str, path: Path) -> None:
 def rates(samples: list[Sample], name: str, window_s: float = 20.0) -> list[float]:
     """Returns a counter's increase per second over the window before each sample."""
     found = []
-    for i, sample in enumerate(samples):
+    for sample in samples:
         past = next(s for s in samples if s["wall_s"] >= sample["wall_s"] - window_s)
         span = sample["wall_s"] - past["wall_s"]
         found.append((sample[name] - past[name]) / span if span else 0.0)

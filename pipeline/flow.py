@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.config import Cell, FlowConfig, RunConfig
 from pipeline.run import Block, RunFolder
 from pipeline.schema import SCHEMA_VERSION
-from pipeline.shards import Manifest, ShardError, read_manifest, read_manifests
+from pipeline.shards import Manifest, ShardError, read_manifests
 from pipeline.workers import Expand, Generate
 
 _RAY_ENV = {
@@ -83,6 +83,7 @@ class Plan:
         """
         n = max([cell.n for cell in self.cells], default=self.config.generate.n)
         shards = self.shards()
+        done = {cell.name: self._done(cell) for cell in self.cells}
         items: list[dict[str, Any]] = []
         for block in self.blocks():
             there = shards.get(block.index, [])
@@ -93,7 +94,11 @@ class Plan:
                     "other problems: the data source changed; use another runs_dir or restore it"
                 )
             missing = [covered, n] if generate and covered < n else None
-            cells = [c.name for c in self.cells if missing or not self._done(c, block, there)]
+            cells = [
+                c.name
+                for c in self.cells
+                if missing or done[c.name].get(block.name) != cell_inputs(c, there)
+            ]
             if missing or (cells and covered):
                 items.append(
                     {
@@ -105,11 +110,10 @@ class Plan:
                 )
         return items
 
-    def _done(self, cell: Cell, block: Block, shards: list[tuple[range, Manifest]]) -> bool:
-        manifest = read_manifest(
-            self.run.cell(cell.name), f"results/{block.name}.arrow", "manifests/results"
-        )
-        return manifest is not None and manifest.inputs == cell_inputs(cell, shards)
+    def _done(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """Returns what each finished block of a cell was made from, by the block's name."""
+        manifests = read_manifests(self.run.cell(cell.name), "manifests/results")
+        return {m.name.removeprefix("results/").removesuffix(".arrow"): m.inputs for m in manifests}
 
 
 def _by_start(shard: tuple[range, Manifest]) -> int:

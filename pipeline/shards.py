@@ -7,6 +7,7 @@ boundary reads as a shorter one without an error.
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
@@ -14,6 +15,8 @@ import pyarrow as pa
 
 from pipeline.schema import GENERATION, SCHEMA_VERSION, VOCABULARY
 from pipeline.storage import Storage
+
+_READERS = 32  # manifests read at once from object storage
 
 
 class ShardError(ValueError):
@@ -104,7 +107,16 @@ def read_manifest(storage: Storage, name: str, manifests: str = "manifests") -> 
 
 def read_manifests(storage: Storage, manifests: str = "manifests") -> list[Manifest]:
     """Returns the manifests of all finished shards, by name."""
-    found = (read_manifest(storage, name[:-5], manifests) for name in storage.names(manifests))
+
+    def read(name: str) -> Manifest | None:
+        return read_manifest(storage, name[:-5], manifests)
+
+    names = storage.names(manifests)
+    if storage.is_local:
+        found = list(map(read, names))
+    else:  # many small reads: an object store answers them side by side
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(read, names))
     return [manifest for manifest in found if manifest is not None]
 
 

@@ -106,7 +106,8 @@ class Storage:
         path = self.path(relative)
         try:
             if self.is_local:
-                return Path(path).read_bytes()
+                with open(path, "rb") as file:
+                    return file.read()
             return self._fs.cat_file(path)
         except FileNotFoundError:
             raise
