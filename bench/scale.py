@@ -98,15 +98,24 @@ def folder_sizes(run: RunFolder) -> dict[str, int]:
 def efficiency(folder: Path, n_generations: int, m: int) -> None:
     """Prints the rates of one worker and of two, each twice and in turn, on the same shards."""
     run = make_run(folder / "part", max(1, n_generations // N), N, processes=2)
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    rate: dict[int, list[float]] = {1: [], 2: []}
+    cpu_s: dict[int, list[float]] = {1: [], 2: []}
     for seed, workers in enumerate((1, 2, 1, 2)):
         found = expand(run, m, workers, folder / "part.csv", seed, every_s=5.0)
-        rates[workers].append(found.progress.steady_rate())
-    print(f"\n{n_generations:,} generations, generations/s between first and last block")
-    for workers, measured in rates.items():
-        print(f"{workers} worker(s)     {' '.join(f'{rate:>8,.0f}' for rate in measured)}")
-    ratio = sum(rates[2]) / sum(rates[1])
-    print(f"two against one {ratio:.2f}: {ratio / 2:.0%} of linear")
+        rate[workers].append(found.progress.steady_rate())
+        cpu_s[workers].append(found.outcome.summaries[0]["cpu_s"] * 1e5 / found.progress.programs)
+    print(
+        f"\n{n_generations:,} generations again, from the first finished block to the last\n"
+        f"{'':12}{'generations/s':>18}{'CPU s per 100,000 programs':>30}"
+    )
+    for workers in (1, 2):
+        speeds = " ".join(f"{value:,.0f}" for value in rate[workers])
+        costs = " ".join(f"{value:.1f}" for value in cpu_s[workers])
+        print(f"{workers} worker(s) {speeds:>18}{costs:>30}")
+    ratio, dearer = sum(rate[2]) / sum(rate[1]), sum(cpu_s[2]) / sum(cpu_s[1])
+    print(
+        f"two against one: {ratio:.2f} in rate ({ratio / 2:.0%} of linear), {dearer:.2f} in CPU s"
+    )
 
 
 def draw(samples: list[Sample], title: str, path: Path) -> None:
