@@ -31,7 +31,10 @@ CASES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "generate alone": (False, ()),
     "light CPU side (m=1)": (True, ("sample.m=1",)),
     "heavy CPU side (m=400)": (True, HEAVY),
-    "two engines on half a GPU": (True, ("sample.m=1", "model.num_gpus=0.5")),
+    "two engines on half a GPU": (
+        True,
+        ("sample.m=1", "model.num_gpus=0.5", "model.gpu_memory_utilization=0.5"),
+    ),
 }
 
 

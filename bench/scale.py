@@ -30,6 +30,11 @@ _LABELS = {
     "driver": "driver",
     "ray": "Ray's own processes",
 }
+_COUNTERS = {
+    "programs": "programs (originals and variants)",
+    "executed": "distinct programs executed",
+    "generations": "generations",
+}
 
 
 @dataclass
@@ -119,27 +124,34 @@ def efficiency(folder: Path, n_generations: int, m: int) -> None:
 
 
 def draw(samples: list[Sample], title: str, path: Path) -> None:
-    """Draws memory per group and rates over time."""
+    """Draws memory per group, rates, and processor time per program over time."""
     from matplotlib import pyplot as plt
 
     minutes = [s["wall_s"] / 60 for s in samples]
-    figure, (memory, rate) = plt.subplots(
-        2, 1, figsize=(8, 6.4), sharex=True, layout="constrained", height_ratios=(3, 2)
+    figure, (memory, rate, cost) = plt.subplots(
+        3, 1, figsize=(8, 7.6), sharex=True, layout="constrained", height_ratios=(3, 2, 1.2)
     )
     for group, label in _LABELS.items():
         memory.plot(minutes, [s[f"{group}_mib"] for s in samples], label=label)
     memory.plot(minutes, [s["object_store_mib"] for s in samples], "k:", label="object store")
-    memory.set(ylabel="memory, MiB (proportional set size)", ylim=(0, None), title=title)
+    memory.set(ylabel="memory, MiB (PSS)", ylim=(0, None), title=title)
     memory.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
-    for name in ("programs", "executed", "generations"):
-        label = {"executed": "distinct programs executed"}.get(name, name)
+    for name, label in _COUNTERS.items():
         rate.plot(minutes, rates(samples, name), label=label)
-    rate.set(xlabel="minutes since the start", ylabel="per second", ylim=(0, None))
-    rate.legend(loc="lower center", ncols=3, frameon=False)
-    for axes in (memory, rate):
+    rate.set(ylabel="per second", ylim=(0, None))
+    rate.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
+    spent = [
+        {"wall_s": s["wall_s"], "cpu_s": sum(s[f"{g}_cpu_s"] for g in GROUPS)} for s in samples
+    ]
+    programs, cpu = rates(samples, "programs"), rates(spent, "cpu_s")
+    some = 0.1 * max(programs)  # a rate of nothing has no cost
+    each = [1e5 * c / p if p > some else float("nan") for c, p in zip(cpu, programs, strict=True)]
+    cost.plot(minutes, each, "k")
+    cost.set(xlabel="minutes since the start", ylabel="CPU s per\n100k programs", ylim=(0, None))
+    for axes in (memory, rate, cost):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
 
 
