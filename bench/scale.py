@@ -47,16 +47,12 @@ class Result:
     wall_s: float
 
 
-def expand(run: RunFolder, m: int, workers: int, log: Path, seed: int, every_s: float) -> Result:
-    """Expands a run into a cell of its own: no result of another pass is used."""
-    config = compose(
-        f"generations={run.storage.uri}",
-        f"sample.m={m}",
-        f"flow.expand_actors={workers}",
-        f"seed={seed}",
-        "execute.cache=false",
-    )
-    (plan,) = plan_expansion([((f"seed={seed}",), config)])
+def expand(
+    run: RunFolder, overrides: tuple[str, ...], m: int, log: Path, every_s: float = 5.0
+) -> Result:
+    """Expands a run into the cell with these overrides."""
+    config = compose(f"generations={run.storage.uri}", f"sample.m={m}", *overrides)
+    (plan,) = plan_expansion([(overrides, config)])
     blocks = plan.blocks()
     progress = Progress({b.index: (b.stop - b.start) * N for b in blocks}, m)
     sampler = Sampler(log, progress, every_s)
@@ -106,7 +102,9 @@ def efficiency(folder: Path, n_generations: int, m: int) -> None:
     rate: dict[int, list[float]] = {1: [], 2: []}
     cpu_s: dict[int, list[float]] = {1: [], 2: []}
     for seed, workers in enumerate((1, 2, 1, 2)):
-        found = expand(run, m, workers, folder / "part.csv", seed, every_s=5.0)
+        # A cell of its own each time, and no result of another pass is used.
+        own = (f"flow.expand_actors={workers}", f"seed={seed}", "execute.cache=false")
+        found = expand(run, own, m, folder / "part.csv")
         rate[workers].append(found.progress.steady_rate())
         cpu_s[workers].append(found.outcome.summaries[0]["cpu_s"] * 1e5 / found.progress.programs)
     print(
@@ -184,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         print(f"shards written in {time.monotonic() - started:.0f} s", flush=True)
         log = Path(f"{given.out}.csv") if given.out else folder / "scale.csv"
-        result = expand(run, given.m, 2, log, 0, given.every)
+        result = expand(run, ("flow.expand_actors=2",), given.m, log, given.every)
         report(run, result, given.m)
         if given.out:
             title = (
