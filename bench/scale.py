@@ -138,6 +138,10 @@ def draw(samples: list[Sample], title: str, path: Path) -> None:
         rate.plot(minutes, rates(samples, name), label=label)
     rate.set(ylabel="per second", ylim=(0, None))
     rate.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
+    load = rate.twinx()
+    load.plot(minutes, [s["load"] for s in samples], ":", color="grey")
+    load.set(ylabel="load average of\nthe host (dotted)", ylim=(0, None))
+    load.spines["top"].set_visible(False)
     spent = [
         {"wall_s": s["wall_s"], "cpu_s": sum(s[f"{g}_cpu_s"] for g in GROUPS)} for s in samples
     ]
