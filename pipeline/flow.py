@@ -172,6 +172,8 @@ def connect(flow: FlowConfig, need_gpus: float) -> None:
         return
     options["address"] = "local"  # never a cluster that happens to run on this machine
     options["num_cpus"] = flow.num_cpus or os.cpu_count()
+    # No dashboard reads the history of tasks here, and Ray keeps it in memory, shard by shard.
+    options["_system_config"] = {"task_events_report_interval_ms": 0}
     if need_gpus and not _visible_gpus():
         options["num_gpus"] = max(1, int(need_gpus * max(1, flow.generate_actors)))
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")

@@ -161,7 +161,6 @@ def plan_expansion(points: Sequence[Point]) -> list[Plan]:
             )
         if config.generations not in opened:  # once for all cells over the same generations
             run, about = open_generations(config.generations, config)
-            run.storage.delete(STOP)
             opened[config.generations] = (run, about, saved_n(run))
         run, about, n_saved = opened[config.generations]
         made_with = from_saved(about["config"])

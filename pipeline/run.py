@@ -174,14 +174,14 @@ class RunFolder:
         """Returns the run's blocks of at most `size` problems; they are read once."""
         if size in self._blocks:
             return self._blocks[size]
-        rows = self.read_problems().to_pydict()
-        pairs = list(zip(rows["problem_id"], rows["problem"], strict=True))
-        starts = range(0, len(pairs), size)
-        self._blocks[size] = [
-            Block(i, start, min(start + size, len(pairs)), fingerprint(pairs[start : start + size]))
-            for i, start in enumerate(starts)
-        ]
-        return self._blocks[size]
+        problems = self.read_problems()
+        found = []
+        for index, start in enumerate(range(0, problems.num_rows, size)):
+            rows = problems.slice(start, size).to_pydict()  # block by block: memory stays flat
+            pairs = list(zip(rows["problem_id"], rows["problem"], strict=True))
+            found.append(Block(index, start, start + len(pairs), fingerprint(pairs)))
+        self._blocks[size] = found
+        return found
 
 
 def differing_keys(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> list[str]:

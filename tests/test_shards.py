@@ -114,6 +114,15 @@ def test_a_torn_manifest_is_an_error_that_names_it(tmp_path: Path) -> None:
         read_manifest(storage, "a.arrow")
 
 
+def test_manifests_come_in_order_from_a_disk_and_from_object_storage(tmp_path: Path) -> None:
+    for uri in (str(tmp_path), f"memory://ppot-shards-{tmp_path.name}"):
+        storage = Storage(uri)
+        for index in reversed(range(70)):
+            write_shard(storage, f"block-{index:05d}.arrow", rows(1), "key", {"block": index})
+        found = read_manifests(storage)
+        assert [manifest.inputs["block"] for manifest in found] == list(range(70))
+
+
 def test_datasets_opens_the_folder_as_it_is(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     write_shard(storage, "a.arrow", rows(3), "f")
