@@ -228,7 +228,7 @@ class Storage:
         """Removes temporary files of writers that were killed; those in use are younger."""
         if not self.is_local:
             return  # an object is there whole or not at all
-        for folder, _, names in os.walk(self._root):
+        for folder, _, names in os.walk(self.uri):
             for name in names:
                 if name.endswith(".tmp"):
                     path = os.path.join(folder, name)
