@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hydra_plugins.onepass import Point
 from pipeline import overview
-from pipeline.config import RunConfig, from_mapping
+from pipeline.config import from_mapping
 from pipeline.drive import Outcome, drive
 from pipeline.events import JsonlSink
 from pipeline.flow import Plan
@@ -59,13 +59,13 @@ def start(points: list[Point], planner: Planner, generate: bool = True) -> list[
     with _noise_to_file(plans[0].run), Monitor(console, _sinks(plans)) as monitor:
         outcomes = drive(plans, monitor, generate)
     _draw(outcomes)
-    status = "complete" if not any(o.failures or o.stopped for o in outcomes) else "incomplete"
+    status = "incomplete" if any(o.problems() for o in outcomes) else "complete"
     monitor.close(status)
     _print_outcomes(console, outcomes)
     if len(points) > 1:
         console.print(f"sweep index  {_write_sweep(plans)}", highlight=False, soft_wrap=True)
-    for index, (_, config) in typed:
-        failures[index] = failures[index] or _failure(config, plans, outcomes)
+    for index, (overrides, _) in typed:
+        failures[index] = failures[index] or _failure(overrides, plans, outcomes)
     return failures
 
 
@@ -168,7 +168,7 @@ def _print_outcomes(console: Console, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         for line in overview.cost_lines(outcome):
             console.print(line, highlight=False, soft_wrap=True)
-        for failure in outcome.failures[:5]:
+        for failure in [*outcome.failures, *outcome.cell_failures.values()][:5]:
             console.print(f"[red]failed:[/] {failure}", highlight=False, soft_wrap=True)
         if outcome.stopped:
             console.print(f"stopped: {outcome.stopped}; the same command goes on from here")
@@ -181,13 +181,14 @@ def _print_outcomes(console: Console, outcomes: list[Outcome]) -> None:
             console.print(f"report       {hint}", highlight=False, soft_wrap=True)
 
 
-def _failure(config: RunConfig, plans: list[Plan], outcomes: list[Outcome]) -> str:
+def _failure(overrides: tuple[str, ...], plans: list[Plan], outcomes: list[Outcome]) -> str:
     """Returns why a point is not done; empty if it is."""
     for plan, outcome in zip(plans, outcomes, strict=True):
-        if any(c.config is config or c.config == config for c in plan.cells) or len(plans) == 1:
-            if outcome.failures:
-                return outcome.failures[0]
-            return outcome.stopped
+        cells = [cell.name for cell in plan.cells if cell.overrides == overrides]
+        if cells or len(plans) == 1:
+            own = [outcome.cell_failures[name] for name in cells if name in outcome.cell_failures]
+            if found := [*own, *outcome.failures, outcome.stopped]:
+                return found[0]
     return ""
 
 

@@ -44,6 +44,7 @@ class Outcome:
         summaries: one entry per finished cell, as in summary.json.
         quarantined: generations set aside.
         failures: sentences about blocks that failed.
+        cell_failures: cell -> a sentence about a block that failed in this cell alone.
         stopped: why the run was stopped before its end; empty if it was not.
     """
 
@@ -51,7 +52,12 @@ class Outcome:
     summaries: list[dict[str, Any]] = field(default_factory=list)
     quarantined: int = 0
     failures: list[str] = field(default_factory=list)
+    cell_failures: dict[str, str] = field(default_factory=dict)
     stopped: str = ""
+
+    def problems(self) -> list[str]:
+        """Returns all that went wrong, as sentences."""
+        return [*self.failures, *self.cell_failures.values(), *filter(None, [self.stopped])]
 
 
 class Stopper:
@@ -234,6 +240,9 @@ def _account(record: dict[str, Any], outcome: Outcome, monitor: Monitor) -> None
     if record.get("failed"):
         outcome.failures.append(f"{name}: {record['failed']}")
         monitor.warn(f"failed: {name}: {record['failed']}")
+    for cell, why in record.get("failed_cells", {}).items():
+        outcome.cell_failures.setdefault(cell, f"cell {cell}, {name}: {why}")
+        monitor.warn(f"failed: cell {cell}, {name}: {why}")
     if record.get("note"):
         monitor.warn(f"{name}: {record['note']}")
     monitor.event("block", **record)

@@ -1,34 +1,30 @@
 """Expands one block: compile, draw, assemble, execute, score and vote, for many cells at once.
 
-All cells of a sweep over the same generations go through here together: the block is read
-once and compiled once per rule set, draws are made once per sampler for the largest m (see
-`views`), a program that several cells hold is assembled and run once (see `cells`). Each
-cell's rows are what they would be alone.
+All cells of a sweep over the same generations go through here together, in one pass (see
+`passes`). Each cell's files are what they would be alone; one that fails does not take the
+others with it.
 """
 
+import json
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.attempts import Attempts, bad_rows, quarantine
-from pipeline.cells import CellRows, Shared, cell_rows
 from pipeline.config import Cell, RunConfig, from_saved
-from pipeline.execute.cache import ExecutionCache
 from pipeline.execute.config import ExecuteConfig
 from pipeline.execute.forkserver import SandboxUnavailableError, ServerLostError
 from pipeline.execute.sandbox import Sandbox
-from pipeline.program.compiled import Programs, compile_generations
+from pipeline.passes import Pass, Rows
 from pipeline.program.vocabulary import Vocabulary
 from pipeline.run import Block, RunFolder
 from pipeline.schema import GENERATION, PROBLEM, RESULT
-from pipeline.scoring import Completions, Executor, read_completions
 from pipeline.shards import (
     check_manifest,
     read_manifest,
@@ -36,12 +32,26 @@ from pipeline.shards import (
     read_vocabulary,
     write_shard,
 )
-from pipeline.tasks import make_task
-from pipeline.views import Texts, View, views
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_FATAL = (OSError, SandboxUnavailableError, ServerLostError)  # no cell's and no problem's fault
 _WRITERS = 8  # cells written at once: a disk's sync and a bucket's put are waited for
-Rows = tuple[CellRows, pa.Table]  # of RESULT, made when they are written, and of PROBLEM
+
+
+class _CellError(Exception):
+    """One of several cells failed; each is to be computed alone."""
+
+
+@dataclass
+class _Done:
+    """What a pass did: the cells, the rows set aside, the programs it ran, what to tell."""
+
+    cells: list[str]
+    bad: list[dict[str, Any]]
+    n_programs: int
+    cpu_s: float
+    notes: list[str]
 
 
 class Expander:
@@ -71,34 +81,87 @@ class Expander:
             block: which problems.
             names: the cells' names; each has its cell.json.
 
-        Returns: done_cells, bad_expand, n_programs, cpu_s, note.
+        Returns: done_cells, failed_cells (name -> sentence), bad_expand, n_programs, cpu_s, note.
+
+        Raises: what a cell raises that is the only one.
+        """
+        cells = [self._cell(run, name) for name in names]
+        stage = f"expand-{block.name}"
+        done: list[_Done] = []
+        failed: dict[str, str] = {}
+        begun: list[Attempts] = []
+
+        def expand(chosen: list[Cell], name: str) -> None:
+            begun.append(Attempts(run.storage, name, config.flow.max_attempts))
+            done.append(self._expand(run, config, key, block, chosen, begun[-1]))
+
+        try:
+            expand(cells, stage)
+        except _CellError:
+            # Which cell it is shows when each is computed as if it were alone.
+            for cell in cells:
+                try:
+                    expand([cell], f"{stage}-{cell.name}")
+                except _FATAL:
+                    raise
+                except Exception as own:
+                    log.warning("cell %s failed", cell.name, exc_info=own)
+                    failed[cell.name] = f"{type(own).__name__}: {own}"
+                    if len(failed) == len(cells):
+                        raise
+        bad = list({json.dumps(row): row for one in done for row in one.bad}.values())
+        quarantine(run.storage, stage, bad)
+        for attempts in begun:
+            attempts.done()
+        return {
+            "done_cells": [name for one in done for name in one.cells],
+            "failed_cells": failed,
+            "bad_expand": len(bad),
+            "n_programs": sum(one.n_programs for one in done),
+            "cpu_s": sum(one.cpu_s for one in done),
+            "note": "; ".join(dict.fromkeys(note for one in done for note in one.notes)),
+        }
+
+    def _expand(
+        self,
+        run: RunFolder,
+        config: RunConfig,
+        key: str,
+        block: Block,
+        cells: list[Cell],
+        attempts: Attempts,
+    ) -> "_Done":
+        """Computes cells in one pass and writes their results.
+
+        Raises: _CellError if one of several fails, whatever the reason.
         """
         clock = _Clock()
-        cells = [self._cell(run, name) for name in names]
-        table, checksums = read_generations(run, key, block, max(cell.n for cell in cells))
-        stage = f"expand-{block.name}"
-        attempts = Attempts(run.storage, stage, config.flow.max_attempts)
-        pass_ = _Pass(self, run, config, block, cells)
+        n = max(cell.n for cell in cells)
+        table, checksums = read_generations(run, key, block, n)
+        pass_ = Pass(self.vocabulary(run), self.sandbox, run, config, block, cells)
         ids = list(dict.fromkeys(table["problem_id"].to_pylist()))
 
         def work(chosen: list[str]) -> dict[str, Rows]:
             rows = pc.is_in(table["problem_id"], value_set=pa.array(chosen, pa.string()))
-            return pass_.compute(table.filter(rows))
+            try:
+                return pass_.compute(table.filter(rows))
+            except _FATAL:
+                raise
+            except Exception as error:
+                if len(cells) == 1:
+                    raise
+                raise _CellError(f"one of {len(cells)} cells failed: {error}") from error
 
-        fatal = (OSError, SandboxUnavailableError, ServerLostError)
-        parts, left_out = attempts.work(ids, work, fatal)
+        parts, left_out = attempts.work(ids, work, (*_FATAL, _CellError))
         _write_cells(run, block, cells, parts, checksums, clock)
-        bad = pass_.bad + bad_rows("expand", left_out, range(max(cell.n for cell in cells)))
-        quarantine(run.storage, stage, bad)
         pass_.flush()
-        attempts.done()
-        return {
-            "done_cells": names,
-            "bad_expand": len(bad),
-            "n_programs": pass_.executor.n_run,
-            "cpu_s": clock.cpu_s() + pass_.executor.cpu_s,
-            "note": "; ".join(filter(None, [attempts.note(left_out), *pass_.executor.notes()])),
-        }
+        return _Done(
+            cells=[cell.name for cell in cells],
+            bad=pass_.bad + bad_rows("expand", left_out, range(n)),
+            n_programs=pass_.executor.n_run,
+            cpu_s=clock.cpu_s() + pass_.executor.cpu_s,
+            notes=[*filter(None, [attempts.note(left_out)]), *pass_.executor.notes()],
+        )
 
     def _cell(self, run: RunFolder, name: str) -> Cell:
         at = (run.storage.uri, name)
@@ -154,135 +217,6 @@ def read_generations(
         order, sort_keys=[("problem", "ascending"), ("generation_index", "ascending")]
     )
     return table.take(indices).combine_chunks(), sorted(read)
-
-
-class _Pass:
-    """One pass over a block: what its cells share."""
-
-    def __init__(
-        self, expander: Expander, run: RunFolder, config: RunConfig, block: Block, cells: list[Cell]
-    ) -> None:
-        self._vocabulary = expander.vocabulary(run)
-        self._cells = cells
-        self._task = make_task(config.task)
-        self._cache = _cache(run, config, block, cells)
-        self.executor = Executor(self._task, expander.sandbox, self._cache)
-        self.bad: list[dict[str, Any]] = []
-
-    def flush(self) -> None:
-        """Keeps the execution results for other cells and runs."""
-        if self._cache is not None:
-            self._cache.flush()
-
-    def compute(self, table: pa.Table) -> dict[str, Rows]:
-        """Returns the rows of each cell."""
-        completions = read_completions(self._task, table)
-        found: dict[str, Rows] = {}
-        for cells in _grouped(self._cells, _compile_key):
-            config = cells[0].config
-            programs = compile_generations(
-                table,
-                self._vocabulary,
-                completions.program_spans,
-                completions.variable_spans,
-                config.rules,
-                config.compile,
-            )
-            self._note_bad(programs)
-            for texts, held in views(programs, cells):
-                found.update(self._cell_rows(completions, programs, texts, held))
-        return found
-
-    def _cell_rows(
-        self, completions: Completions, programs: Programs, texts: Texts, held: list[View]
-    ) -> dict[str, Rows]:
-        """Runs what the cells need of their common texts and returns their rows."""
-        index = np.asarray(completions.table["generation_index"])
-        problems = [completions.problems[g] for g in texts.generation.tolist()]
-        sources = texts.source.to_pylist()
-        found: dict[str, Rows] = {}
-        for group in _grouped(held, _settings_key):
-            needed = np.zeros(len(sources), bool)
-            for one in group:
-                needed[one.rows[index[one.generation] < one.cell.n]] = True
-            config = group[0].cell.config
-            reject = texts.rejects(config.sample)
-            at = np.flatnonzero(needed).tolist()
-            outcomes = self.executor.outcomes(config.execute, problems, sources, reject, at)
-            shared = Shared(
-                completions,
-                self.executor,
-                texts.generation,
-                (texts.source, texts.changes, reject),
-                outcomes,
-            )
-            for one in group:
-                counts = _program_counts(programs, index < one.cell.n)
-                rows = cell_rows(shared, one.cell.n, one.generation, one.rows, one.own, counts)
-                found[one.cell.name] = rows, rows.problems(one.cell.config.vote)
-        return found
-
-    def _note_bad(self, programs: Programs) -> None:
-        """Sets aside, once, the generations that the compiler refused."""
-        known = {(row["problem_id"], row["generation_index"]) for row in self.bad}
-        ids = programs.table["problem_id"].to_pylist()
-        indices = programs.table["generation_index"].to_pylist()
-        for row, reason in enumerate(programs.problem):
-            if reason is not None and (ids[row], indices[row]) not in known:
-                self.bad.append(
-                    {
-                        "problem_id": ids[row],
-                        "generation_index": indices[row],
-                        "stage": "compile",
-                        "reason": reason,
-                        "traceback": "",
-                    }
-                )
-
-
-def _cache(
-    run: RunFolder, config: RunConfig, block: Block, cells: list[Cell]
-) -> ExecutionCache | None:
-    """Returns the store of results for this block's problems.
-
-    A folder per group of problems keeps memory flat, and runs over the same problems share it.
-    """
-    if not all(cell.config.execute.cache for cell in cells):
-        return None
-    shared = cells[0].config.flow.cache or config.flow.cache
-    if not shared and not run.storage.is_local:
-        return None
-    return ExecutionCache(Path(shared or run.storage.path("executions")) / block.inputs)
-
-
-def _grouped(cells: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
-    groups: dict[str, list[T]] = {}
-    for cell in cells:
-        groups.setdefault(key(cell), []).append(cell)
-    return list(groups.values())
-
-
-def _compile_key(cell: Cell) -> str:
-    return repr((cell.config.rules, cell.config.compile))
-
-
-def _settings_key(view: View) -> str:
-    """Cells with this key in common refuse and run programs alike."""
-    sample = view.cell.config.sample
-    return repr(
-        (
-            sample.reject_static,
-            sample.syntax,
-            sample.max_literal_exponent,
-            view.cell.config.execute,
-        )
-    )
-
-
-def _program_counts(programs: Programs, inside: np.ndarray) -> Counter[str]:
-    """Returns counters of the generations that a cell uses (bool [n])."""
-    sizes = np.diff(programs.offset)[inside]
-    return Counter(random_variables=int(sizes.sum()), without_variables=int((sizes == 0).sum()))
 
 
 class _Clock:
