@@ -1,6 +1,6 @@
 """How many CPU cores keep N GPUs busy, what a run costs there, and what becomes the limit.
 
-    python -m analysis.capacity RUN... [gpus=8,64,1000] [cpus=0] [problems=0] [n=0] [m=-1]
+    python -m analysis.capacity RUN... [gpus=8,64,1000] [bucket=true] [problems=0] [n=0] [m=-1]
         [block_problems=0] [tokens_per_s=0] [tokens=0] [start_s=-1] [puts_per_s=3500 ...]
 
 Stage costs are read from the runs; what a run cannot tell of a cluster is given. Two or more
@@ -25,6 +25,7 @@ class CapacityOptions:
     Attributes:
         gpus: numbers of GPUs, comma-separated, one engine each.
         cpus: CPU cores for the workers; 0: as many as keep the engines busy.
+        bucket: whether runs_dir lies in one, rather than on a shared file system.
         problems: problems of the run.
         n: generations per problem.
         m: variants per generation.
@@ -46,6 +47,7 @@ class CapacityOptions:
 
     gpus: str = "8,64,1000"
     cpus: int = 0
+    bucket: bool = False
     problems: int = 0
     n: int = 0
     m: int = -1
@@ -195,14 +197,14 @@ def predict(work: Work, gpus: int, start_s: float, options: CapacityOptions) -> 
     per_s = busy / work.engine_s  # blocks per second
     needed = math.ceil(busy * work.worker_s / work.engine_s)
     cpus = options.cpus or max(1, needed)
-    share = {
-        "driver": per_s / options.driver_per_s,
-        "bucket PUT": per_s * work.puts / options.puts_per_s,
-        "bucket GET": per_s * work.gets / options.gets_per_s,
-        "bucket LIST": per_s * work.pages / options.lists_per_s,
-        "file system MB/s": per_s * 2 * work.mb / options.mb_per_s,
-        "file system files/s": per_s * work.files / options.files_per_s,
-    }
+    share = {"driver": per_s / options.driver_per_s}
+    if options.bucket:
+        share["bucket PUT"] = per_s * work.puts / options.puts_per_s
+        share["bucket GET"] = per_s * work.gets / options.gets_per_s
+        share["bucket LIST"] = per_s * work.pages / options.lists_per_s
+    else:
+        share["file system MB/s"] = per_s * 2 * work.mb / options.mb_per_s
+        share["file system files/s"] = per_s * work.files / options.files_per_s
     limit = max(share, key=lambda name: share[name])
     slowed = max(1.0, max(share.values()))
     wall = wall_s(work, gpus, cpus, start_s)
@@ -230,7 +232,7 @@ def table(predictions: Sequence[Prediction], work: Work) -> Table:
     return Table("Predicted", [*head, "most used", "used up at GPUs"], rows)
 
 
-def advice(prediction: Prediction, work: Work, costs: Costs) -> list[str]:
+def advice(prediction: Prediction, work: Work, problems: int) -> list[str]:
     """Returns what to do about what does not fit, a sentence each."""
     p, said = prediction, []
     if p.busy < p.gpus:
@@ -249,8 +251,8 @@ def advice(prediction: Prediction, work: Work, costs: Costs) -> list[str]:
     if p.busy == p.gpus and rounds < 4:
         said.append(
             f"{p.gpus} GPUs: {rounds:.1f} blocks per engine, so starting and the last round weigh "
-            f"much; at least 4 rounds take flow.block_problems="
-            f"{max(1, int(work.blocks * costs.block_problems / p.gpus / 4))} or less"
+            f"much; 4 rounds take flow.block_problems={max(1, problems // (4 * p.gpus))}, if that "
+            "still fills an engine (4 × model.max_num_seqs generations a block), or fewer GPUs"
         )
     return said
 
@@ -272,7 +274,8 @@ def main(arguments: list[str]) -> None:
     found = [predict(work, gpus, costs.start_s, options) for gpus in sizes]
     print(f"{work.blocks:,} blocks of {work.engine_s:.1f} engine s, {work.cpu_s:.1f} CPU s each\n")
     print(table(found, work).markdown())
-    for line in dict.fromkeys(s for p in found for s in advice(p, work, costs)):
+    problems = options.problems or costs.problems
+    for line in dict.fromkeys(s for p in found for s in advice(p, work, problems)):
         print(f"- {line}")
 
 

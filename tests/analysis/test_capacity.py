@@ -75,7 +75,7 @@ def test_cores_keep_up_and_hours_are_those_of_the_whole_cluster() -> None:
     assert predict(work, 10, 60.0, CapacityOptions()).cpus_needed == 2
     too_many = predict(work, 100, 60.0, CapacityOptions())
     assert too_many.busy == 10
-    assert any("90 engines get no work" in line for line in advice(too_many, work, COSTS))
+    assert any("90 engines get no work" in line for line in advice(too_many, work, 640))
 
 
 def test_what_is_given_replaces_what_was_measured() -> None:
@@ -99,7 +99,17 @@ def test_what_is_used_up_slows_the_run_and_says_what_to_do() -> None:
     assert found.wall_s - 60 == pytest.approx(
         (free.wall_s - 60) * found.share[found.limit] / max(1.0, max(free.share.values()))
     )
-    assert any("runs_dir in a bucket" in line for line in advice(found, work, COSTS))
+    assert any("runs_dir in a bucket" in line for line in advice(found, work, 640_000))
+
+
+def test_in_a_bucket_requests_are_the_limit_and_not_megabytes() -> None:
+    options = CapacityOptions(problems=640_000, bucket=True, puts_per_s=100.0)
+    work = work_of(COSTS, options)
+    found = predict(work, 1000, 60.0, options)
+    assert found.limit == "bucket PUT"
+    assert found.share["bucket PUT"] == pytest.approx(1000 / work.engine_s * 13 / 100.0)
+    assert not any(name.startswith("file system") for name in found.share)
+    assert any("larger flow.block_problems" in line for line in advice(found, work, 640_000))
 
 
 def test_the_start_is_what_the_first_block_does_not_explain(tmp_path) -> None:
