@@ -1,45 +1,49 @@
-"""What a command costs: wall and processor seconds of all the processes that it leaves behind."""
+"""What a command costs: wall seconds, and processor seconds of all the processes it starts."""
 
-import ctypes
-import os
-import resource
 import subprocess
 import time
 from collections.abc import Sequence
 
-_PR_SET_CHILD_SUBREAPER = 36
+import psutil
+
+from bench._sampling import cpu_s, processes
+
+_EVERY_S = 0.25
 
 
-def cost(command: Sequence[str], env: dict[str, str] | None = None) -> tuple[float, float, str]:
-    """Returns wall seconds, CPU seconds and output of a command, its orphans included.
+def cost(command: Sequence[str]) -> tuple[float, float, str]:
+    """Returns wall seconds, CPU seconds and output of a command.
 
-    Ray's daemons outlive the process that started them: they are waited for as well.
+    Processor time is read off the running processes a few times a second, since Ray does not
+    wait for all of its own: what a process does after the last look is not counted.
 
     Raises: RuntimeError with the output if the command fails.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    before, started = _children_s(), time.perf_counter()
-    done = subprocess.run(
-        command, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    started = time.perf_counter()
+    spent: dict[tuple[int, float], float] = {}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        root = psutil.Process(running.pid)
+        while True:
+            try:
+                output, _ = running.communicate(timeout=_EVERY_S)
+                break
+            except subprocess.TimeoutExpired:
+                _look(root, spent)
     wall = time.perf_counter() - started
-    _reap()
-    output = done.stdout.decode(errors="replace")
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{output}")
-    return wall, _children_s() - before, output
+    if running.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {running.returncode}:\n{output}")
+    return wall, sum(spent.values()), output
 
 
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _reap(patience_s: float = 30.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
+def _look(root: psutil.Process, spent: dict[tuple[int, float], float]) -> None:
+    try:
+        found = processes(root)
+    except psutil.NoSuchProcess:
+        return
+    for group, process in found:
         try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.1)
-        except ChildProcessError:
-            return
+            spent[process.pid, process.create_time()] = cpu_s(group, process)
+        except psutil.NoSuchProcess:
+            continue

@@ -96,7 +96,7 @@ class Sampler:
         for group, process in processes():
             try:
                 memory[group] += process.memory_full_info().pss
-                self._spent[group, process.pid, process.create_time()] = _cpu_s(group, process)
+                self._spent[group, process.pid, process.create_time()] = cpu_s(group, process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         cpu: dict[str, float] = dict.fromkeys(GROUPS, 0.0)
@@ -115,15 +115,16 @@ class Sampler:
         }
 
 
-def _cpu_s(group: str, process: psutil.Process) -> float:
+def cpu_s(group: str, process: psutil.Process) -> float:
+    """Returns the processor seconds of a process; those of sandboxes count their programs'."""
     times = process.cpu_times()
     own = times.user + times.system
     return own + times.children_user + times.children_system if group == "fork_servers" else own
 
 
-def processes() -> list[tuple[str, psutil.Process]]:
-    """Returns the driver's process tree, each process with its group."""
-    driver = psutil.Process()
+def processes(driver: psutil.Process | None = None) -> list[tuple[str, psutil.Process]]:
+    """Returns a driver's process tree (this process's by default), each with its group."""
+    driver = driver or psutil.Process()
     found = [("driver", driver)]
     groups = {driver.pid: "driver"}
     for process in driver.children(recursive=True):  # parents before their children
