@@ -27,7 +27,7 @@ from pipeline.run import Block, RunFolder
 from pipeline.schema import GENERATION, PROBLEM, RESULT
 from pipeline.shards import (
     check_manifest,
-    read_manifest,
+    read_manifests,
     read_or_discard,
     read_vocabulary,
     write_shard,
@@ -70,7 +70,13 @@ class Expander:
         self._sandboxes.clear()
 
     def expand_block(
-        self, run: RunFolder, config: RunConfig, key: str, block: Block, names: list[str]
+        self,
+        run: RunFolder,
+        config: RunConfig,
+        key: str,
+        block: Block,
+        names: list[str],
+        shards: list[str] | None = None,
     ) -> dict[str, Any]:
         """Computes cells on one block and writes their results.
 
@@ -80,12 +86,15 @@ class Expander:
             key: fingerprint of the generations.
             block: which problems.
             names: the cells' names; each has its cell.json.
+            shards: names of the block's generation shards; None: they are looked for.
 
         Returns: done_cells, failed_cells (name -> sentence), bad_expand, n_programs, cpu_s, note.
 
         Raises: what a cell raises that is the only one.
         """
         cells = [self._cell(run, name) for name in names]
+        n = max(cell.n for cell in cells)
+        generations = read_generations(run, key, block, n, shards)
         stage = f"expand-{block.name}"
         done: list[_Done] = []
         failed: dict[str, str] = {}
@@ -93,7 +102,7 @@ class Expander:
 
         def expand(chosen: list[Cell], name: str) -> None:
             begun.append(Attempts(run.storage, name, config.flow.max_attempts))
-            done.append(self._expand(run, config, key, block, chosen, begun[-1]))
+            done.append(self._expand(run, config, block, chosen, generations, begun[-1]))
 
         try:
             expand(cells, stage)
@@ -126,18 +135,19 @@ class Expander:
         self,
         run: RunFolder,
         config: RunConfig,
-        key: str,
         block: Block,
         cells: list[Cell],
+        generations: tuple[pa.Table, list[tuple[int, str]]],
         attempts: Attempts,
     ) -> "_Done":
-        """Computes cells in one pass and writes their results.
+        """Computes cells in one pass over generations and writes their results.
 
         Raises: _CellError if one of several fails, whatever the reason.
         """
         clock = _Clock()
         n = max(cell.n for cell in cells)
-        table, checksums = read_generations(run, key, block, n)
+        table, checksums = generations
+        table = table.filter(pc.less(table["generation_index"], n))
         pass_ = Pass(self.vocabulary(run), self.sandbox, run, config, block, cells)
         ids = list(dict.fromkeys(table["problem_id"].to_pylist()))
 
@@ -188,9 +198,16 @@ class Expander:
 
 
 def read_generations(
-    run: RunFolder, key: str, block: Block, n: int
+    run: RunFolder, key: str, block: Block, n: int, shards: list[str] | None = None
 ) -> tuple[pa.Table, list[tuple[int, str]]]:
     """Returns a block's generations below index n, problem by problem, and what was read.
+
+    Args:
+        run: the run folder.
+        key: fingerprint of the generations.
+        block: which problems.
+        n: generations per problem.
+        shards: names of the block's shards; None: they are looked for among those of all blocks.
 
     Returns: rows of `schema.GENERATION`; (first generation index, checksum) per shard read.
 
@@ -198,11 +215,12 @@ def read_generations(
     """
     tables: list[pa.Table] = []
     read: list[tuple[int, str]] = []
-    for name in run.generations.names("manifests", ".json"):
-        if not name.startswith(f"{block.name}."):
-            continue
-        manifest = read_manifest(run.generations, name[:-5])
-        if manifest is None or manifest.inputs["start"] >= n:
+    if shards is None:
+        found = run.generations.names("manifests", ".json")
+        shards = [name for name in found if name.startswith(f"{block.name}.")]
+    stems = [name.removesuffix(".json").removesuffix(".arrow") for name in shards]
+    for manifest in read_manifests(run.generations, stems=stems):
+        if manifest.inputs["start"] >= n:
             continue
         check_manifest(run.generations, manifest, key)
         tables.append(read_or_discard(run.generations, manifest, GENERATION, ("manifests",)))

@@ -110,6 +110,7 @@ class Plan:
                         "block": block.index,
                         "generate": missing,
                         "cells": cells,
+                        "shards": [m.name for _, m in there],
                     }
                 )
         return items

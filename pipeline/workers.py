@@ -91,6 +91,7 @@ class Generate(_Worker):
 
     def work(self, item: dict[str, Any]) -> dict[str, Any]:
         """Generates what the item asks for; nothing if its generations are there."""
+        from pipeline.adopt import shard_name
         from pipeline.generate.engine import EngineError
         from pipeline.generation import finished, generate_block
 
@@ -99,11 +100,12 @@ class Generate(_Worker):
         run, config, key = self._run(item["run"])
         block = run.blocks(config.flow.block_problems)[item["block"]]
         indices = range(*item["generate"])
+        shards = {"shards": [*item["shards"], shard_name(block, indices)]}
         if (record := finished(run, key, block, indices)) is not None:
-            return record
+            return record | shards
         engine = self._engine_for(config)
         try:
-            return generate_block(run, config, key, block, indices, engine)
+            return generate_block(run, config, key, block, indices, engine) | shards
         except EngineError as error:
             # A dead engine does not come back: end the process, Ray starts another one.
             logger.critical("ended itself: %s", error, exc_info=True)
@@ -152,4 +154,4 @@ class Expand(_Worker):
             self._expander = Expander()
         run, config, key = self._run(item["run"])
         block = run.blocks(config.flow.block_problems)[item["block"]]
-        return self._expander.expand_block(run, config, key, block, item["cells"])
+        return self._expander.expand_block(run, config, key, block, item["cells"], item["shards"])
