@@ -10,9 +10,10 @@ The data flows through these modules, in this order:
     vote       answers are normalised, voted on and scored
     export     verified programs become fine-tuning data
 
-`expand` joins program, execute and vote for one block of problems; `workers` makes
-`generate` and `expand` Ray actors; `flow` streams blocks through them; `run` owns the
-run folder. Stages meet only in the rows of `schema`: they do not import each other.
+`expand` joins program, execute and vote for one block of problems, all cells of a sweep in
+one pass (`passes`: which programs each cell holds is in `views`, its rows are in `cells`);
+`workers` makes `generate` and `expand` Ray actors; `flow` streams blocks through them; `run`
+owns the run folder. Stages meet only in the rows of `schema`: they do not import each other.
 """
 
 __version__ = "0.1.0"
