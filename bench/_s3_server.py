@@ -1,6 +1,5 @@
 """A server that speaks S3 on this machine, and the log of what it was asked."""
 
-import os
 import re
 import socket
 import subprocess
@@ -56,7 +55,6 @@ def serve(folder: Path) -> Iterator[S3Server]:
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
             stdout=log,
             stderr=log,
-            env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "1000"},
         )
     try:
         _make_bucket(server, process)

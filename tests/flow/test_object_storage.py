@@ -117,6 +117,7 @@ def test_a_sweep_over_a_bucket_asks_for_each_file_a_few_times_only(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # four runs, with those that its fixtures make
 def test_a_killed_driver_resumes_in_a_bucket(first_run, stored_run, job: Jobs) -> None:
     folder, _ = first_run
     runs = f"s3://{BUCKET}/killed"
