@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from pipeline.adopt import write_generations
 from pipeline.config import from_mapping
-from pipeline.drive import merge_summary, summarise_cell
+from pipeline.summary import merge_summary, summarise_cell
 from pipeline.expand import Expander
 from pipeline.plan import plan_expansion
 from pipeline.run import RunFolder
