@@ -14,13 +14,13 @@ from hydra import compose, initialize_config_dir
 
 from pipeline.adopt import write_generations
 from pipeline.config import from_mapping
-from pipeline.summary import merge_summary, summarise_cell
 from pipeline.expand import Expander
 from pipeline.plan import plan_expansion
 from pipeline.run import RunFolder
 from pipeline.schema import GENERATION, VOCABULARY
 from pipeline.shards import read_manifests
 from pipeline.storage import Storage
+from pipeline.summary import merge_summary, summarise_cell
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SUPPORT = [bytes([c]) for c in b"0123456789+-*/"]
