@@ -85,12 +85,12 @@ def kill_fork_server(command: Command) -> None:
 
 
 def kill_driver(command: Command) -> None:
-    _generator(command)
+    _expander(command)
     command.kill()
 
 
 def end_driver(command: Command) -> None:
-    _generator(command)
+    _expander(command)
     command.process.send_signal(signal.SIGTERM)
 
 
@@ -122,8 +122,8 @@ FAULTS = (
     Fault(f"hung engine core, {HANG_S} s", stop_engine, settings=HANG, environment=ENGINE_APART),
     Fault("kill -9 of a CPU worker", kill_expander, expands=True),
     Fault("kill -9 of the fork server", kill_fork_server, expands=True),
-    Fault("kill -9 of the driver", kill_driver, again=True),
-    Fault("SIGTERM to the driver", end_driver, again=True),
+    Fault("kill -9 of the driver", kill_driver, expands=True, again=True),
+    Fault("SIGTERM to the driver", end_driver, expands=True, again=True),
 )
 
 
@@ -231,7 +231,10 @@ def full_disk(bench: Bench) -> None:
     """The disk is full after some blocks; room is made and the command given again."""
     disk = bench.folder / "full-disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    whole = _pages_bytes(bench.saved)
+    made = sum(_pages_bytes(bench.saved / name) for name in ("cells", "executions"))
+    size = f"size={whole - made // 2}"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         print("| full disk | not tried: mounting a small file system needs root | | |")
         return
@@ -242,7 +245,12 @@ def full_disk(bench: Bench) -> None:
 
     with ExitStack() as stack:
         stack.callback(subprocess.run, ["umount", "-l", str(disk)], check=False)
-        bench.strike(Fault("full disk", more_room, again=True))
+        bench.strike(Fault("full disk", more_room, expands=True, again=True))
+
+
+def _pages_bytes(folder: Path) -> int:
+    """Returns what the files in a folder take where space is given in pages of 4 KiB."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*.*"))
 
 
 def main() -> None:

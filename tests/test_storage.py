@@ -81,7 +81,8 @@ def test_leftovers_of_killed_writers_are_unseen_and_cleared(tmp_path: Path) -> N
     for name, age_s in (("old.1234.tmp", 3600), ("new.1234.tmp", 1)):
         path = tmp_path / "shards" / name
         path.write_bytes(b"half")
-        os.utime(path, (time.time() - age_s,) * 2)
+        then = time.time() - age_s
+        os.utime(path, (then, then))
     assert storage.names("shards") == ["whole"]
     storage.clear_leftovers()
     assert sorted(os.listdir(tmp_path / "shards")) == ["new.1234.tmp", "whole"]
