@@ -18,10 +18,10 @@ from rich.console import Console
 from bench._sampling import GROUPS, Progress, Sample, Sampler, at_share, slope
 from bench.synthetic import compose, make_run
 from pipeline.drive import Outcome, drive
+from pipeline.events import JsonlSink
 from pipeline.monitor import Monitor
 from pipeline.plan import plan_expansion
 from pipeline.run import RunFolder
-from pipeline.sinks import JsonlSink
 
 N = 20  # generations of each problem
 _LABELS = {

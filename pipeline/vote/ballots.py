@@ -208,8 +208,9 @@ class Count:
         sizes = n_generations * n_answers
         generation = of_row[self._rows] - of_row[start[:-1]][problem]
         code = (np.cumsum(sizes) - sizes)[problem] + generation * n_answers[problem] + place
-        flat: list[Floats] = [
-            np.bincount(code, weight[self._rows], sizes.sum()) for weight in weights
+        flat = [
+            np.bincount(code, weight[self._rows], sizes.sum()).astype(np.float64)
+            for weight in weights
         ]
         count = ballots.count[self._rows]
         total = np.bincount(group, count, len(self._start))

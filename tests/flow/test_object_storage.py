@@ -3,9 +3,9 @@
 import hashlib
 import os
 import re
-import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,7 @@ import pytest
 from bench._s3_server import BUCKET, S3Server, serve
 from bench.synthetic import make_run
 from pipeline.storage import Storage, StorageError
-from tests.flow.conftest import SMALL, Jobs
-from tests.flow.test_faults import start, wait_for
+from tests.flow.conftest import ROOT, SMALL, Jobs
 from tests.flow.test_run import contents
 
 
@@ -118,15 +117,21 @@ def test_a_sweep_over_a_bucket_asks_for_each_file_a_few_times_only(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # four runs, with those that its fixtures make
-def test_a_killed_driver_resumes_in_a_bucket(first_run, stored_run, job: Jobs) -> None:
+def test_a_killed_driver_resumes_in_a_bucket(
+    first_run, stored_run, job: Jobs, tmp_path: Path
+) -> None:
     folder, _ = first_run
     runs = f"s3://{BUCKET}/killed"
-    process = start("jobs.run", *SMALL, f"runs_dir={runs}")
+    command = [sys.executable, "-m", "jobs.run", *SMALL, f"runs_dir={runs}"]
     storage = Storage(f"{runs}/default/{folder.name}")
-    wait_for(lambda: bool(storage.names("generations/manifests", ".json")), process)
+    with (tmp_path / "printed").open("w") as printed:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=printed)
+    while not storage.names("generations/manifests", ".json"):
+        assert process.poll() is None, (tmp_path / "printed").read_text()
+        time.sleep(0.05)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
     psutil.wait_procs(children, timeout=15)
     job("run", *SMALL, f"runs_dir={runs}")
     assert stored(storage.uri) == stored(stored_run[0])

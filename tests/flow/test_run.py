@@ -135,3 +135,25 @@ def test_a_larger_n_keeps_the_generations_that_are_there(
     job("expand", f"generations={copy}", "n=2")
     smaller = copy / "cells" / the_cell(folder).name
     assert contents(smaller) == contents(the_cell(folder))
+
+
+@pytest.mark.slow
+def test_axes_of_generation_open_a_folder_each_and_the_others_share_it(
+    first_run, job: Jobs, tmp_path: Path
+) -> None:
+    folder, _ = first_run
+    axes = ["generate.temperature=0.7,1.2", "sample.m=0,5"]
+    printed = job("run", "-m", *SMALL, *axes, f"runs_dir={tmp_path}").stdout
+    runs = {
+        json.loads((run / "run.json").read_text())["config"]["generate"]["temperature"]: run
+        for run in (tmp_path / "default").glob("bundled-*")
+    }
+    assert sorted(runs) == [0.7, 1.2]
+    assert all(len(list((run / "cells").iterdir())) == 2 for run in runs.values())
+    # What the sweep generated is what the run alone did.
+    assert runs[0.7].name == folder.name
+    assert contents(runs[0.7] / "generations") == contents(folder / "generations")
+    name = the_cell(folder).name
+    assert contents(runs[0.7] / "cells" / name) == contents(folder / "cells" / name)
+    assert contents(runs[1.2] / "generations") != contents(folder / "generations")
+    assert printed.count("temperature=1.2") >= 1
