@@ -161,11 +161,11 @@ def work_of(costs: Costs, options: CapacityOptions) -> Work:
         cpu_s=options.cells * generations * costs.cpu_s(m),
         worker_s=options.cells * generations * costs.cpu_s(m) * costs.stretch,
         mb=generations * written / 1e6,
-        # As counted at an S3 server: tests/flow/test_object_storage.py. Each block of the CPU
-        # side lists the manifests of all; the driver lists each cell's twice.
+        # As counted at an S3 server: tests/flow/test_object_storage.py. The driver lists the
+        # manifests of the generations and twice those of each cell.
         puts=8 + 5 * cells,
         gets=11 + 4 * cells,
-        pages=math.ceil(blocks / 1000) + 3 * math.ceil(keys / 1000) / blocks,
+        pages=3 * math.ceil(keys / 1000) / blocks,
         files=8 + 5 * cells,
     )
 
