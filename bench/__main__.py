@@ -20,6 +20,7 @@ QUIET = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",  # as in the workers
 }
 
 

@@ -74,6 +74,7 @@ class Composer:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._groups: dict[str, bool] = {}  # Hydra takes milliseconds to tell
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Returns the resolved configuration of a point, without Hydra's own node.
@@ -102,7 +103,10 @@ class Composer:
         return config
 
     def _is_group(self, override: Override) -> bool:
-        return bool(self._loader.get_group_options(override.key_or_group))
+        name = override.key_or_group
+        if name not in self._groups:
+            self._groups[name] = bool(self._loader.get_group_options(name))
+        return self._groups[name]
 
     def _as_hydra_does(self, overrides: Sequence[str]) -> DictConfig:
         config = self._loader.load_sweep_config(self._master, list(overrides))
