@@ -25,10 +25,10 @@ from bench._s3_server import BUCKET, serve
 from bench.synthetic import KEY, compose, make_run
 from pipeline import drive, flow
 from pipeline.events import JsonlSink
-from pipeline.flow import Plan
 from pipeline.monitor import Monitor
 from pipeline.run import RunFolder
 from pipeline.storage import Storage
+from pipeline.todo import Plan
 
 PROBLEMS, N, BLOCK = 640, 10, 32
 SYNTHETIC = {"tokens": 1.0, "tokens_per_s": 1e9}  # no engine: what it would take is left out

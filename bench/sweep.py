@@ -14,8 +14,8 @@ from pathlib import Path
 from bench._cost import cost
 from bench.synthetic import compose
 from pipeline.expand import Expander
-from pipeline.flow import Plan
 from pipeline.plan import plan_expansion
+from pipeline.todo import Plan
 
 N_PROBLEMS, N = 200, 10
 AXES: dict[str, tuple[object, ...]] = {

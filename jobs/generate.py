@@ -6,8 +6,8 @@ Needs the model (and its GPUs), no sandbox; jobs.expand does the rest on the sav
 from hydra_plugins.onepass import Point
 from jobs import app
 from jobs.start import start
-from pipeline.flow import Plan
 from pipeline.plan import Point as TypedPoint
+from pipeline.todo import Plan
 
 
 def job(points: list[Point]) -> list[str]:

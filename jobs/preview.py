@@ -16,12 +16,12 @@ from jobs import app
 from jobs.generate import plan_generation
 from jobs.show import ShowOptions, print_problem
 from pipeline.config import RunConfig, from_mapping
-from pipeline.flow import Plan
 from pipeline.generate.engine import Engine, make_engine
 from pipeline.generation import generate_block, read_block
 from pipeline.monitor import duration
 from pipeline.plan import load_problems
 from pipeline.tasks import make_task
+from pipeline.todo import Plan
 
 _N_PROBLEMS = 8  # enough for a rate that means something, few enough to be cheap
 

@@ -18,13 +18,13 @@ from pipeline import overview
 from pipeline.config import from_mapping
 from pipeline.drive import Outcome, drive
 from pipeline.events import JsonlSink
-from pipeline.flow import Plan
 from pipeline.monitor import EventSink, Monitor
 from pipeline.plan import Point as TypedPoint
 from pipeline.run import RunFolder, slug
 from pipeline.sinks import WandbSink
 from pipeline.storage import Storage
 from pipeline.tasks import make_task
+from pipeline.todo import Plan
 
 Planner = Callable[[list[TypedPoint]], list[Plan]]
 

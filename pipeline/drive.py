@@ -11,11 +11,12 @@ from typing import Any
 
 from pipeline import flow
 from pipeline.attempts import forgive
-from pipeline.flow import Deadline, Plan
+from pipeline.flow import Deadline
 from pipeline.hold import held
 from pipeline.monitor import Monitor
 from pipeline.shards import ShardError, read_manifests, write_dataset_index
 from pipeline.summary import merge_summary, summarise_cell
+from pipeline.todo import Plan
 from pipeline.workers import STOP
 
 

@@ -7,10 +7,10 @@ from rich.table import Table
 from pipeline.config import RunConfig
 from pipeline.drive import Outcome
 from pipeline.events import event_files
-from pipeline.flow import Plan
 from pipeline.monitor import duration
 from pipeline.run import RunFolder
 from pipeline.shards import read_manifests
+from pipeline.todo import Plan
 from pipeline.workers import STOP
 
 _TAIL_BYTES = 64 * 1024  # of the events, when only the last progress is wanted

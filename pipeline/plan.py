@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from pipeline.adopt import write_generations
 from pipeline.config import Cell, ConfigError, RunConfig, from_saved, make_cell
-from pipeline.flow import Plan
 from pipeline.run import RunError, RunFolder, fingerprint, slug
 from pipeline.shards import ShardError, read_manifests, read_vocabulary
 from pipeline.storage import Storage
 from pipeline.tasks import make_task
 from pipeline.tasks.base import Problem, TaskConfig, TaskError
+from pipeline.todo import Plan
 
 Point = tuple[tuple[str, ...], RunConfig]
 _GENERATION_GROUPS = ("task", "prompt", "model", "generate")

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.config import Cell
-from pipeline.flow import Plan
 from pipeline.schema import PROBLEM
 from pipeline.shards import Manifest, read_manifests, read_shards
+from pipeline.todo import Plan
 from pipeline.vote.metrics import summarise
 
 _SHARDS_AT_ONCE = 64  # of a cell's rows per problem, when it is summed up

@@ -8,8 +8,8 @@ from bench.synthetic import KEY, compose, make_run
 from pipeline import passes
 from pipeline.config import make_cell
 from pipeline.expand import Expander
-from pipeline.flow import Plan
 from pipeline.plan import add_cell
+from pipeline.todo import Plan
 
 POINTS = {
     "drawn": [("sample.m=2",), ("sample.m=6",), ("sample.m=6", "sample.reject_static=false")],
