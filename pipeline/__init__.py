@@ -13,7 +13,8 @@ The data flows through these modules, in this order:
 `expand` joins program, execute and vote for one block of problems, all cells of a sweep in
 one pass (`passes`: which programs each cell holds is in `views`, its rows are in `cells`);
 `workers` makes `generate` and `expand` Ray actors; `flow` streams blocks through them and
-`drive` follows it; `run` owns the run folder, `todo` tells what is left to do in it. Stages meet only in the rows of `schema`: they do not import each other.
+`drive` follows it; `run` owns the run folder, `todo` tells what is left to do in it. Stages
+meet only in the rows of `schema`: they do not import each other.
 """
 
 __version__ = "0.1.0"
