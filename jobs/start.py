@@ -164,7 +164,12 @@ def _pictures(uri: str) -> dict[str, str]:
 def _print_outcomes(console: Console, outcomes: list[Outcome]) -> None:
     if any(outcome.summaries for outcome in outcomes):
         console.print("\naccuracy in percent [95% interval over problems]; m=0 is the LLM alone")
-        console.print(overview.results_table(outcomes))
+        table, n_more = overview.results_table(outcomes)
+        console.print(table)
+        if n_more:
+            console.print(
+                f"… and {n_more} cells with a lower pass@k, in sweep.csv and summary.json"
+            )
     for outcome in outcomes:
         for line in overview.cost_lines(outcome):
             console.print(line, highlight=False, soft_wrap=True)

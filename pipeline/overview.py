@@ -53,14 +53,20 @@ def describe_cell(config: RunConfig, n: int) -> str:
     )
 
 
-def results_table(outcomes: list[Outcome]) -> Table:
-    """Returns the last table: accuracy with and without variants, [95% interval over problems]."""
+def results_table(outcomes: list[Outcome], most: int = 20) -> tuple[Table, int]:
+    """Returns the last table, and how many cells are not in it.
+
+    Accuracy with and without variants, [95% interval over problems]; of more than `most` cells
+    with variants, those with the highest pass@k.
+    """
     table = Table(box=None, padding=(0, 1, 0, 0), collapse_padding=True)
     table.add_column("", overflow="fold")
     for title in ("programs", "pass@k", "maj@k", "weighted maj@k"):
         table.add_column(title, justify="right", no_wrap=True)
     entries = [entry for outcome in outcomes for entry in outcome.summaries]
     shared = set.intersection(*(set(entry["overrides"]) for entry in entries))
+    varied = sorted((entry for entry in entries if entry["m"]), key=_pass_at_k, reverse=True)
+    shown = {(entry["run"], entry["cell"]) for entry in varied[:most]}
     for outcome in outcomes:
         shown_plain: set[int] = set()
         for entry in outcome.summaries:
@@ -74,7 +80,7 @@ def results_table(outcomes: list[Outcome]) -> Table:
                     score(entry, "maj_at_k_m0", k),
                     "",
                 )
-            if entry["m"]:
+            if (entry["run"], entry["cell"]) in shown:
                 table.add_row(
                     f"k={k}, m={entry['m']}{_what_varies(entry, shared)}",
                     f"{entry['programs']['distinct']:,}",
@@ -82,7 +88,11 @@ def results_table(outcomes: list[Outcome]) -> Table:
                     score(entry, "maj_at_k", k),
                     score(entry, "weighted_maj_at_k", k),
                 )
-    return table
+    return table, len(varied) - len(shown)
+
+
+def _pass_at_k(entry: dict[str, Any]) -> float:
+    return (entry.get("pass_at_k") or {}).get(str(entry["k"])) or 0.0
 
 
 def _what_varies(entry: dict[str, Any], shared: set[str], of: tuple[str, ...] = ("",)) -> str:
