@@ -21,8 +21,9 @@ from pipeline.vote.ballots import Ballots
 from pipeline.vote.config import VoteConfig
 from pipeline.vote.vote import Programs, problem_rows
 
-_OWN = ("problem_id", "generation_index", "variant_index", "logprob", "mass", "n_drawn")
-_SHARED = tuple(name for name in RESULT.names if name not in _OWN)
+_OF_GENERATION = ("problem_id", "generation_index")
+_OWN = ("variant_index", "logprob", "mass", "n_drawn")
+_SHARED = tuple(name for name in RESULT.names if name not in (*_OF_GENERATION, *_OWN))
 
 
 class Shared:
@@ -189,7 +190,13 @@ class CellRows:
     def results(self) -> pa.Table:
         """Returns the rows of `schema.RESULT`."""
         taken = self.shared.table.take(pa.array(self.rows))
-        columns = {**self.own, **{name: taken[name] for name in _SHARED}}
+        generation = pa.array(self.shared.generation[self.rows])
+        of_generation = self.shared.completions.table.select(_OF_GENERATION).take(generation)
+        columns = {
+            **self.own,
+            **{name: taken[name] for name in _SHARED},
+            **{name: of_generation[name] for name in _OF_GENERATION},
+        }
         return pa.table({name: columns[name] for name in RESULT.names}, schema=RESULT)
 
     def problems(self, config: VoteConfig) -> pa.Table:
@@ -201,7 +208,7 @@ class CellRows:
         _, first, problem = np.unique(
             shared.problem[generation], return_index=True, return_inverse=True
         )
-        ids = self.own["problem_id"].take(pa.array(first)).to_pylist()
+        ids = shared.completions.table["problem_id"].take(pa.array(generation[first])).to_pylist()
         linked = shared.linked(config.relative_tolerance)[rows]
         ballots = self._ballots(problem, generation).clustered(config.relative_tolerance, linked)
         status, names = shared.status
@@ -257,7 +264,7 @@ def cell_rows(
     none = none[shared.generation_index[shared.generation[none]] < n]
     order = np.argsort(np.concatenate([generation[inside], shared.generation[none]]), kind="stable")
     at = np.concatenate([rows[inside], none])[order]
-    without = _own_without(shared, shared.generation[none])
+    without = _own_without(len(none))
     columns = {
         name: pa.concat_arrays([own[name].take(pa.array(inside)), without[name]]).take(
             pa.array(order)
@@ -270,12 +277,8 @@ def cell_rows(
     return CellRows(shared, at, columns, counts)
 
 
-def _own_without(shared: Shared, generation: np.ndarray) -> dict[str, pa.Array]:
-    at, n = pa.array(generation, pa.int64()), len(generation)
-    table = shared.completions.table
+def _own_without(n: int) -> dict[str, pa.Array]:
     return {
-        "problem_id": table["problem_id"].combine_chunks().take(at),
-        "generation_index": table["generation_index"].combine_chunks().take(at),
         "variant_index": pa.array(np.zeros(n), pa.int32()),
         "logprob": pa.nulls(n, pa.float64()),
         "mass": pa.nulls(n, pa.float64()),

@@ -127,7 +127,10 @@ def assemble(programs: Programs, draws: Draws) -> Variants:
     texts, (rows,) = pool(programs, [(draws, found)])
     at = pa.array(rows)
     offset = np.searchsorted(found.generation, np.arange(len(programs) + 1))
+    generation = pa.array(found.generation)
     columns = own_columns(programs, found) | {
+        "problem_id": programs.table["problem_id"].combine_chunks().take(generation),
+        "generation_index": programs.table["generation_index"].combine_chunks().take(generation),
         "source": texts.source.take(at),
         "changes": texts.changes.take(at),
         "reject": pa.array(texts.rejects(draws.config), pa.string()).take(at),
@@ -147,13 +150,10 @@ def _assemble_subset(programs: Programs, draws: Draws) -> Variants:
 
 def own_columns(programs: Programs, found: Distinct) -> dict[str, pa.Array]:
     """Returns the columns of `schema.RESULT` that draws do not share with others."""
-    at = pa.array(found.generation)
     unknown = np.asarray(programs.table["logprobs"].is_null())[found.generation]
     offset = np.searchsorted(found.generation, np.arange(len(programs) + 1))
     index = np.arange(len(found)) - offset[found.generation]
     return {
-        "problem_id": programs.table["problem_id"].combine_chunks().take(at),
-        "generation_index": programs.table["generation_index"].combine_chunks().take(at),
         "variant_index": pa.array(index, pa.int32()),
         "logprob": pa.array(found.logprob, pa.float64(), mask=unknown),
         "mass": pa.array(found.mass, pa.float64(), mask=unknown),
