@@ -5,7 +5,8 @@ import importlib.metadata
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,9 @@ class VllmEngine(CheckpointEngine):
         started = time.perf_counter()
         bad: list[dict[str, Any]] = []
         waiting: dict[str, tuple[Request, int, int, str]] = {}
-        for number, request in enumerate(requests):
-            waiting |= self._submit(number, request, bad)
+        with self._or_dead():
+            for number, request in enumerate(requests):
+                waiting |= self._submit(number, request, bad)
         finished = self.drain()
         completions = [self._completion(*asked, finished[name]) for name, asked in waiting.items()]
         table = build_table(completions, self._vocabulary, self._origin, self.prompt_config.stop)
@@ -152,17 +154,22 @@ class VllmEngine(CheckpointEngine):
     def drain(self) -> dict[str, Any]:
         """Returns vLLM's outputs of all waiting requests, by name. Raises: EngineError."""
         finished: dict[str, Any] = {}
-        with self._watchdog.working():
-            try:
-                while self.vllm.has_unfinished_requests():
-                    for output in self.vllm.step():
-                        if output.finished:
-                            finished[output.request_id] = output
-                    self._watchdog.beat()
-            except Exception as error:
-                self._dead = True  # what it was asked lingers: it would never end another run
-                raise EngineError(f"vLLM died ({type(error).__name__}: {error})") from error
+        with self._watchdog.working(), self._or_dead():
+            while self.vllm.has_unfinished_requests():
+                for output in self.vllm.step():
+                    if output.finished:
+                        finished[output.request_id] = output
+                self._watchdog.beat()
         return finished
+
+    @contextmanager
+    def _or_dead(self) -> Iterator[None]:
+        """Takes whatever vLLM raises for its death: it raises so wherever it is asked next."""
+        try:
+            yield
+        except Exception as error:
+            self._dead = True  # what it was asked lingers: it would never end another run
+            raise EngineError(f"vLLM died ({type(error).__name__}: {error})") from error
 
     def _submit(
         self, number: int, request: Request, bad: list[dict[str, Any]]

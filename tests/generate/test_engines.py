@@ -203,3 +203,19 @@ def test_what_the_engine_says_of_itself_fits_into_json(engine: Engine) -> None:
     assert info["model"] == "tiny"
     assert info["logprobs_mode"] == "raw_logprobs"
     assert "torch" in info["versions"]
+
+
+def test_a_vllm_that_dies_while_it_is_asked_ends_as_an_engine_error(
+    vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_: object) -> None:
+        raise RuntimeError("the core is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vllm_engine.vllm, "add_request", dead)
+        with pytest.raises(EngineError, match=r"vLLM died \(RuntimeError: the core is gone\)"):
+            vllm_engine.generate(requests(1))
+    with pytest.raises(EngineError, match="start another engine"):
+        vllm_engine.generate(requests(1))
+    monkeypatch.setattr(vllm_engine, "_dead", False)  # it lives: other tests share it
+    assert vllm_engine.generate(requests(1)).table.num_rows == 3
