@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import schema
 from pipeline.generate.config import GenerateConfig, ModelConfig, ModelError, PromptConfig
-from pipeline.generate.engine import Engine, Request, make_engine
+from pipeline.generate.engine import Engine, EngineError, Request, make_engine
 from pipeline.generate.seeds import request_seed
 from pipeline.generate.transformers_engine import TransformersEngine
 from pipeline.generate.vllm_engine import VllmEngine
