@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # Never uploaded, beside what .gitignore names (Ray reads it).
 EXCLUDES = [".git", ".venv", "/runs", "/artifacts", "/tests", "/bench"]
 # These would carry a secret into the job's record, which every user of the cluster can read.
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 SECRET_WORDS = ("key", "token", "secret", "password")
 
 
@@ -203,7 +208,8 @@ def submit(config: SubmitConfig, arguments: list[str]) -> int:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from ray.job_submission import JobStatus, JobSubmissionClient
 
-    logging.disable(logging.WARNING)  # Ray's client: a dozen lines on what it uploads
+    for name in _TALKATIVE:  # a dozen lines on what is uploaded
+        logging.getLogger(name).setLevel(logging.ERROR)
     client = JobSubmissionClient(config.address)
     words = [config.python, "-m", f"jobs.{config.job}", *arguments]
     job_id = client.submit_job(

@@ -69,7 +69,9 @@ class Attempts:
             self._ends = [*note["ends"], f"{note['worker']} {note['last_word'] or _SILENT}"]
         self._write()
         _said.unit = self
-        logging.getLogger("pipeline").addHandler(_said)  # adding it again changes nothing
+        heard = logging.getLogger("pipeline")
+        heard.addHandler(_said)  # adding it again changes nothing
+        heard.setLevel(logging.WARNING)  # whatever libraries made of the root's
 
     @property
     def isolate(self) -> bool:
