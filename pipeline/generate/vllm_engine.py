@@ -137,9 +137,10 @@ class VllmEngine(CheckpointEngine):
         started = time.perf_counter()
         bad: list[dict[str, Any]] = []
         waiting: dict[str, tuple[Request, int, int, str]] = {}
-        with self._or_dead():
+        with self._watchdog.working(), self._or_dead():  # being asked, it may hang too
             for number, request in enumerate(requests):
                 waiting |= self._submit(number, request, bad)
+                self._watchdog.beat()
         finished = self.drain()
         completions = [self._completion(*asked, finished[name]) for name, asked in waiting.items()]
         table = build_table(completions, self._vocabulary, self._origin, self.prompt_config.stop)
