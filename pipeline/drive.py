@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import flow
 from pipeline.attempts import forgive
-from pipeline.flow import Deadline
+from pipeline.budget import Budget
 from pipeline.hold import held
 from pipeline.monitor import Monitor
 from pipeline.shards import ShardError, read_manifests, write_dataset_index
@@ -30,7 +30,7 @@ class Outcome:
         quarantined: generations set aside.
         failures: sentences about blocks that failed.
         cell_failures: cell -> a sentence about a block that failed in this cell alone.
-        stopped: why the run was stopped before its end; empty if it was not.
+        stopped: why the run was stopped before all was done; empty if it was not.
     """
 
     plan: Plan
@@ -103,8 +103,7 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
 
 def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]:
     stopper = Stopper(plans, monitor)
-    budget = plans[0].config.budget
-    deadline = Deadline(budget.gpu_hours, budget.wall_hours)
+    budget = Budget(plans[0].config.budget, [plan.run.generations for plan in plans])
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     for plan in plans:
         plan.run.storage.delete(STOP)
@@ -124,7 +123,7 @@ def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]
         with _signals(stopper):  # after Ray has started: it sets handlers of its own
             for group in _by_model(work):
                 if not stopper.reason:
-                    _follow(group, outcomes, stopper, deadline, monitor)
+                    _follow(group, outcomes, stopper, budget, monitor)
         if stopper.reason:
             for plan in plans:
                 forgive(plan.run.storage)
@@ -170,28 +169,23 @@ def _follow(
     work: list[tuple[Plan, list[dict[str, Any]]]],
     outcomes: dict[str, Outcome],
     stopper: Stopper,
-    deadline: Deadline,
+    budget: Budget,
     monitor: Monitor,
 ) -> None:
     """Streams one model's items and accounts for every record."""
     plans = [plan for plan, _ in work]
     items = [item for _, found in work for item in found]
-    ticker = _Ticker(monitor, stopper, deadline.passed, plans[0].config.flow.grace_s)
+    ticker = _Ticker(monitor, stopper, budget, plans[0].config.flow.grace_s)
     with ticker, suppress(KeyboardInterrupt):  # the end of the grace time: all written is kept
         for record in flow.stream(plans, items):
-            deadline.spend(record.get("gpu_s", 0.0))
             _account(record, outcomes[record["run"]], monitor)
-            if reason := deadline.passed():
-                stopper.stop(reason)
 
 
 class _Ticker:
     """Redraws progress, watches the budget and the grace time while no record arrives."""
 
-    def __init__(
-        self, monitor: Monitor, stopper: Stopper, passed: Callable[[], str], grace_s: float
-    ) -> None:
-        self._monitor, self._stopper, self._passed = monitor, stopper, passed
+    def __init__(self, monitor: Monitor, stopper: Stopper, budget: Budget, grace_s: float) -> None:
+        self._monitor, self._stopper, self._budget = monitor, stopper, budget
         self._grace_s = grace_s
         self._cluster = flow.ClusterWatch()
         self._done = threading.Event()
@@ -207,7 +201,7 @@ class _Ticker:
     def _tick(self) -> None:
         while not self._done.wait(1.0):
             self._monitor.refresh()
-            if reason := self._passed():
+            if reason := self._budget.used_up():
                 self._stopper.stop(reason)
             lost = self._cluster.lost()
             if lost:
@@ -243,6 +237,8 @@ def _finish(outcome: Outcome, monitor: Monitor) -> None:
         write_dataset_index(plan.run.generations, manifests)
     outcome.quarantined = sum(int(m.counts.get("quarantined", 0)) for m in manifests)
     complete = not plan.todo()
+    if complete:
+        outcome.stopped = ""  # the stop came when all was done
     for cell in plan.cells:
         try:
             entry = summarise_cell(plan, cell, manifests)

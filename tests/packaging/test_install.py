@@ -1,3 +1,4 @@
+import importlib.util
 import re
 import subprocess
 import sys
@@ -142,3 +143,11 @@ def test_make_without_a_target_names_every_target():
     done = subprocess.run(["make"], cwd=install.ROOT, capture_output=True, text=True, check=True)
     for target in ("run", "test", "bench", "lint", "help", "doctor", "install", "lock"):
         assert re.search(rf"^  make {target} ", done.stdout, re.MULTILINE), target
+
+
+def test_the_environment_holds_its_bytecode():
+    if not (Path(sys.prefix) / install.STAMP).exists():
+        pytest.skip("this environment was not made by requirements/install.py")
+    import ray
+
+    assert Path(importlib.util.cache_from_source(ray.__file__)).exists()
