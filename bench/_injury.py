@@ -15,6 +15,9 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
+from pipeline.events import read_events
+from pipeline.storage import Storage
+
 ROOT = Path(__file__).resolve().parents[1]
 GENERATE, EXPAND = "MapBatches(Generate)", "MapBatches(Expand)"
 ENGINE_CORE, FORK_SERVER = "EngineCore", "pipeline.execute.child.server"
@@ -99,8 +102,8 @@ class Command:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Returns the run's events of one kind."""
-        lines = (self.folder / "events.jsonl").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] == name]
+        found = read_events(Storage(self.folder))
+        return [event for event in found if event["event"] == name]
 
 
 def below(pid: int, named: str) -> list[psutil.Process]:

@@ -37,6 +37,8 @@ from bench._injury import (
 )
 from bench._nodes import Nodes, three_nodes
 from bench.synthetic import make_run
+from pipeline.events import read_events
+from pipeline.storage import Storage
 
 RUN = ("task.limit=32", "generate.n=8", "generate.max_tokens=160", "flow.block_problems=4")
 EXPANSION = "sample.m=20"
@@ -224,8 +226,8 @@ def torn_shard(bench: Bench) -> None:
     shutil.copytree(bench.run, copy, ignore=shutil.ignore_patterns("cells", "executions"))
     shard = min((copy / "generations").glob("block-*.arrow"))
     shard.write_bytes(shard.read_bytes()[:-1000])
-    events = (copy / "events.jsonl").read_text().splitlines()
-    made = [{**event, "done_cells": []} for event in map(json.loads, events)]  # cells are not there
+    events = list(read_events(Storage(copy)))
+    made = [{**event, "done_cells": []} for event in events]  # cells are not there
     (copy / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in made))
     bench.strike(fault)
 

@@ -1,10 +1,11 @@
 """A run's events.jsonl: what happened, in order, as `monitor.Monitor` tells it."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.run import RunFolder
 from pipeline.storage import Storage
@@ -34,8 +35,8 @@ class JsonlSink:
         if self._storage.is_local:
             path = Path(self._storage.path("events.jsonl"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(line)
+            with path.open("a+b") as file:
+                file.write(line if _ends_a_line(file) else b"\n" + line)
             return
         self._lines.append(line)
         if time.monotonic() - self._written >= _UPLOAD_EVERY_S:
@@ -54,6 +55,14 @@ class JsonlSink:
         for name in parts[1:]:
             self._storage.delete(name)
         self._lines = []
+
+
+def _ends_a_line(file: IO[bytes]) -> bool:
+    """Tells whether a file's last line is whole: a kill or a full disk may have cut it off."""
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def event_files(storage: Storage) -> list[str]:

@@ -33,6 +33,15 @@ def test_events_are_lines_of_json_and_another_runs_events_are_left_out(tmp_path:
     assert found[1]["text"] == "ü\n" and found[2]["status"] == "complete"
 
 
+def test_a_line_that_was_cut_off_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
+    run = RunFolder(Storage(tmp_path))
+    JsonlSink(run).emit({"event": "start"})
+    with open(run.storage.path("events.jsonl"), "ab") as file:
+        file.write(b'{"event": "bl')  # a full disk, or kill -9
+    JsonlSink(run).emit({"event": "again"})
+    assert names(run) == ["start", "again"]
+
+
 def test_events_of_a_resumed_run_are_appended_in_object_storage_too(bucket: RunFolder) -> None:
     for name in ("first", "second"):
         sink = JsonlSink(bucket)
