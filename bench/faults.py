@@ -220,7 +220,7 @@ def lost_node(bench: Bench) -> None:
 
 def torn_shard(bench: Bench) -> None:
     """A shard of generations has lost its end."""
-    fault = Fault("torn shard", lambda _: None, again=True)
+    fault = Fault("torn shard", lambda _: None)
     runs = bench.folder / "torn-shard"
     copy = runs / bench.run.parent.name / bench.run.name
     shutil.copytree(bench.run, copy, ignore=shutil.ignore_patterns("cells", "executions"))

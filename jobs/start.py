@@ -175,6 +175,9 @@ def _print_outcomes(console: Console, outcomes: list[Outcome]) -> None:
             console.print(line, highlight=False, soft_wrap=True)
         for failure in [*outcome.failures, *outcome.cell_failures.values()][:5]:
             console.print(f"[red]failed:[/] {failure}", highlight=False, soft_wrap=True)
+        if outcome.plan.n_waiting and not outcome.problems():
+            waiting = f"{outcome.plan.n_waiting} of {len(outcome.plan.blocks())} blocks"
+            console.print(f"incomplete   {waiting}: {overview.LACKING}", soft_wrap=True)
         if outcome.stopped:
             console.print(f"stopped: {outcome.stopped}; the same command goes on from here")
         uri = outcome.plan.run.storage.uri

@@ -19,6 +19,8 @@ from pipeline.summary import merge_summary, summarise_cell
 from pipeline.todo import Plan
 from pipeline.workers import STOP
 
+Work = list[tuple[Plan, list[dict[str, Any]]]]  # plans, and what is left to do of each
+
 
 @dataclass
 class Outcome:
@@ -107,7 +109,7 @@ def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     for plan in plans:
         plan.run.storage.delete(STOP)
-    work = [(plan, plan.todo(generate)) for plan in plans]
+    work = _work(plans, generate, monitor)
     items = [item for _, found in work for item in found]
     _announce(plans, items, monitor)
     if items:
@@ -133,13 +135,20 @@ def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]
     return list(outcomes.values())
 
 
+def _work(plans: list[Plan], generate: bool, monitor: Monitor) -> Work:
+    """Returns what is left to do of each plan, shards that are lost included."""
+    work = [(plan, plan.todo(generate)) for plan in plans]
+    lost = [said for plan in plans for said in plan.discard_lost(generate)]
+    for said in lost:
+        monitor.warn(said)
+    return [(plan, plan.todo(generate)) for plan in plans] if lost else work
+
+
 def _generates(items: list[dict[str, Any]]) -> bool:
     return any(item["generate"] is not None for item in items)
 
 
-def _by_model(
-    work: list[tuple[Plan, list[dict[str, Any]]]],
-) -> Iterator[list[tuple[Plan, list[dict[str, Any]]]]]:
+def _by_model(work: Work) -> Iterator[Work]:
     """Groups plans that one engine can serve, so that it is loaded once for all of them."""
 
     def engine(pair: tuple[Plan, list[dict[str, Any]]]) -> str:
@@ -166,7 +175,7 @@ def _announce(plans: list[Plan], items: list[dict[str, Any]], monitor: Monitor) 
 
 
 def _follow(
-    work: list[tuple[Plan, list[dict[str, Any]]]],
+    work: Work,
     outcomes: dict[str, Outcome],
     stopper: Stopper,
     budget: Budget,

@@ -13,6 +13,7 @@ from pipeline.shards import read_manifests
 from pipeline.todo import Plan
 from pipeline.workers import STOP
 
+LACKING = "generations are missing; the command that made the others makes them"
 _TAIL_BYTES = 64 * 1024  # of the events, when only the last progress is wanted
 
 
@@ -34,12 +35,15 @@ def first_lines(plan: Plan, todo: list[dict[str, Any]]) -> list[str]:
     if len(plan.cells) > 6:
         lines.append(f"            … and {len(plan.cells) - 6} more cells")
     if not todo:
-        lines.append("to do       nothing: every block is done")
+        every = "nothing: every block" + (" that has generations" if plan.n_waiting else "")
+        lines.append(f"to do       {every} is done")
     else:
         lines.append(
             f"to do       {generate} of {len(blocks)} blocks to generate, "
             f"{sum(len(i['cells']) for i in todo)} cell blocks to expand"
         )
+    if waiting := plan.n_waiting - generate:
+        lines.append(f"            {waiting} of {len(blocks)} blocks: {LACKING}")
     return lines
 
 

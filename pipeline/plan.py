@@ -76,10 +76,11 @@ def plan_runs(
 
 
 def _write_problems(run: RunFolder, rows: list[tuple[str, str]]) -> None:
-    if not run.storage.exists("problems.arrow"):
+    try:
+        there = run.read_problems().to_pydict()
+    except ShardError:  # not there, or torn: each block's shards tell for which problems they are
         run.write_problems(rows)
         return
-    there = run.read_problems().to_pydict()
     if list(zip(there["problem_id"], there["problem"], strict=True)) != rows:
         raise RunError(
             f"the problems in {run.storage.uri} are not those that the task gives now (there "

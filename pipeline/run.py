@@ -30,6 +30,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.shards import read_file
 from pipeline.storage import Storage
 
 PROBLEMS = pa.schema([("problem_id", pa.string()), ("problem", pa.string())])
@@ -165,9 +166,13 @@ class RunFolder:
         self.storage.write_bytes("problems.arrow", sink.getvalue().to_pybytes())
 
     def read_problems(self) -> pa.Table:
-        """Returns ids and JSON fields of the problems (columns of `PROBLEMS`); read once."""
+        """Returns ids and JSON fields of the problems (columns of `PROBLEMS`); read once.
+
+        Raises: ShardError if the file is missing or torn.
+        """
         if self._problems is None:
-            self._problems = pa.ipc.open_stream(self.storage.buffer("problems.arrow")).read_all()
+            cure = "the command that made the generations, given again, writes it anew"
+            self._problems = read_file(self.storage, "problems.arrow", PROBLEMS, cure)
         return self._problems
 
     def blocks(self, size: int) -> list[Block]:

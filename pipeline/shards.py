@@ -175,12 +175,39 @@ def read_or_discard(
     try:
         return read_shard(storage, manifest, schema)
     except TornShardError as error:
-        for folder in manifests:
-            storage.delete(f"{folder}/{_stem(manifest.name)}.json")
-        said = str(error).split("; ", 1)[0]
-        raise TornShardError(
-            f"{said}; it is marked undone: the same command makes it again"
-        ) from error
+        _discard(storage, manifest, manifests)
+        raise TornShardError(f"{str(error).split('; ', 1)[0]}; {_UNDONE}") from error
+
+
+def discard_lost(
+    storage: Storage, shards: Iterable[Manifest], manifests: tuple[str, ...]
+) -> list[str]:
+    """Marks undone the shards that are not there any more, or not as long as they were.
+
+    One whose bytes differ is found when it is read. An object in a bucket is whole, and is not
+    asked for.
+
+    Args:
+        manifests: as `read_or_discard`.
+
+    Returns: a sentence for each.
+    """
+    said = []
+    for shard in shards if storage.is_local else ():
+        size = storage.size(shard.name)
+        if size != shard.n_bytes:
+            _discard(storage, shard, manifests)
+            lost = "is missing" if size < 0 else f"is torn: {size} of {shard.n_bytes} bytes"
+            said.append(f"shard {storage.path(shard.name)} {lost}; {_UNDONE}")
+    return said
+
+
+_UNDONE = "it is marked undone: the command that made it makes it again"
+
+
+def _discard(storage: Storage, shard: Manifest, manifests: tuple[str, ...]) -> None:
+    for folder in manifests:
+        storage.delete(f"{folder}/{_stem(shard.name)}.json")
 
 
 def read_shards(
@@ -209,7 +236,7 @@ def _read_stream(
 ) -> pa.Table:
     try:
         table = pa.ipc.open_stream(buffer).read_all()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise ShardError(f"{where} is not an Arrow stream ({error}); {cure}") from error
     if not table.schema.equals(schema):
         differing = sorted(set(table.schema.names) ^ set(schema.names)) or "column types"
@@ -229,13 +256,21 @@ def write_vocabulary(storage: Storage, tokens: pa.Table) -> None:
 
 def read_vocabulary(storage: Storage) -> pa.Table:
     """Returns the folder's vocabulary. Raises: ShardError if it is missing or torn."""
-    where = storage.path("vocabulary.arrow")
     cure = "copy it from where the generations were made"
+    return read_file(storage, "vocabulary.arrow", VOCABULARY, cure)
+
+
+def read_file(storage: Storage, name: str, schema: pa.Schema, cure: str) -> pa.Table:
+    """Returns the rows of an Arrow file that has no manifest.
+
+    Raises: ShardError, with the cure, if it is missing, torn or of another schema.
+    """
+    where = storage.path(name)
     try:
-        buffer = storage.buffer("vocabulary.arrow")
+        buffer = storage.buffer(name)
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise ShardError(f"{where} is missing or empty; {cure}") from error
-    return _read_stream(buffer, where, VOCABULARY, None, cure)
+    return _read_stream(buffer, where, schema, None, cure)
 
 
 def write_dataset_index(storage: Storage, manifests: list[Manifest]) -> None:

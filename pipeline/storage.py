@@ -175,7 +175,8 @@ class Storage:
             return json.loads(data)
         except ValueError as error:
             raise StorageError(
-                f"{self.path(relative)} is not JSON ({error}); delete it and run again"
+                f"{self.path(relative)} is not JSON ({error}); delete it, and give the "
+                "command that made it again"
             ) from error
 
     def buffer(self, relative: str) -> pa.Buffer:
@@ -197,6 +198,15 @@ class Storage:
             except FileNotFoundError:
                 return False
             return True
+
+    def size(self, relative: str) -> int:
+        """Returns a file's bytes; -1 if it is not there."""
+        path = self.path(relative)
+        try:
+            with self._told("read", path):
+                return os.path.getsize(path) if self.is_local else self._fs.size(path)
+        except FileNotFoundError:
+            return -1
 
     def names(self, folder: str = "", suffix: str = "") -> list[str]:
         """Returns the sorted names of the files in a folder; empty if it is not there."""

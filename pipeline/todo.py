@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config import Cell, RunConfig
 from pipeline.run import Block, RunFolder
 from pipeline.schema import SCHEMA_VERSION
-from pipeline.shards import Manifest, ShardError, read_manifests
+from pipeline.shards import Manifest, ShardError, discard_lost, read_manifests
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Plan:
         cells: points of the sweep on these generations; empty: generate only.
         results: manifests of each cell's finished blocks, as `todo` found them; it reads again
             only what is new or was made from other shards.
+        n_waiting: blocks that lack generations, as `todo` found them.
     """
 
     run: RunFolder
@@ -27,6 +28,7 @@ class Plan:
     key: str
     cells: list[Cell]
     results: dict[str, dict[str, Manifest]] = field(default_factory=dict, repr=False)
+    n_waiting: int = 0
 
     def blocks(self) -> list[Block]:
         """Returns the run's blocks."""
@@ -59,6 +61,7 @@ class Plan:
         shards = self.shards()
         done = {cell.name: self._done(cell, shards) for cell in self.cells}
         items: list[dict[str, Any]] = []
+        self.n_waiting = 0
         for block in self.blocks():
             there = shards.get(block.index, [])
             covered = _covered(there)
@@ -67,6 +70,7 @@ class Plan:
                     f"generations of block {block.index} in {self.run.storage.uri} were made for "
                     "other problems: the data source changed; use another runs_dir or restore it"
                 )
+            self.n_waiting += covered < n
             missing = [covered, n] if generate and covered < n else None
             cells = [c.name for c in self.cells if missing or block.name not in done[c.name]]
             if missing or (cells and covered):
@@ -80,6 +84,23 @@ class Plan:
                     }
                 )
         return items
+
+    def discard_lost(self, generate: bool) -> list[str]:
+        """Marks undone the shards, of those that `todo` takes for done, that the disk has lost.
+
+        Args:
+            generate: False leaves generations alone: who reads them finds out.
+
+        Returns: a sentence for each.
+        """
+        said: list[str] = []
+        if generate:
+            there = [m for shards in self.shards().values() for _, m in shards]
+            said += discard_lost(self.run.generations, there, ("manifests",))
+        made = ("manifests/results", "manifests/problems")
+        for name, results in self.results.items():
+            said += discard_lost(self.run.cell(name), results.values(), made)
+        return said
 
     def _done(self, cell: Cell, shards: dict[int, list[tuple[range, Manifest]]]) -> set[str]:
         """Returns the names of the blocks whose results were made from these shards."""

@@ -1,11 +1,14 @@
 """What a person sees at the end of a run."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.overview import results_table
+from bench.synthetic import compose, make_run
+from pipeline.overview import first_lines, results_table
+from pipeline.plan import plan_expansion
 
 
 def entry(cell: int, m: int, passes: float) -> dict[str, Any]:
@@ -44,3 +47,15 @@ def test_a_small_one_shows_all() -> None:
     text, n_more = printed([entry(0, m=0, passes=0.1), entry(1, m=5, passes=0.2)])
     assert n_more == 0
     assert "20.0 [0.0, 100.0]" in text
+
+
+def test_blocks_without_generations_are_not_called_done(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", n_problems=6, n=1, block_problems=2)
+    shards = run.generations
+    shards.delete("manifests/block-00001.g0000-0001.json")
+    (plan,) = plan_expansion([((), compose(f"generations={run.storage.uri}"))])
+    lines = "\n".join(first_lines(plan, plan.todo(generate=False)))
+    assert "0 of 3 blocks to generate, 2 cell blocks to expand" in lines
+    assert "1 of 3 blocks: generations are missing" in lines
+    assert "nothing: every block that has generations is done" in "\n".join(first_lines(plan, []))
+    assert "missing" not in "\n".join(first_lines(plan, plan.todo(generate=True)))

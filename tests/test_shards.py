@@ -14,6 +14,7 @@ from pipeline.schema import GENERATION, VOCABULARY
 from pipeline.shards import (
     ShardError,
     check_manifest,
+    discard_lost,
     read_manifest,
     read_manifests,
     read_shard,
@@ -50,6 +51,19 @@ def test_a_shard_reads_back_as_written(tmp_path: Path) -> None:
     found = read_manifest(storage, "a.arrow")
     assert found == written
     assert read_shard(storage, written, GENERATION).equals(rows(5))
+
+
+def test_shards_that_the_disk_has_lost_are_marked_undone(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    kept, cut, gone = (
+        write_shard(storage, f"{name}.arrow", rows(4), "f") for name in ("kept", "cut", "gone")
+    )
+    (tmp_path / "cut.arrow").write_bytes((tmp_path / "cut.arrow").read_bytes()[:-1])
+    (tmp_path / "gone.arrow").unlink()
+    said = discard_lost(storage, [kept, cut, gone], ("manifests",))
+    assert [m.name for m in read_manifests(storage)] == ["kept.arrow"]
+    assert f"cut.arrow is torn: {cut.n_bytes - 1} of {cut.n_bytes} bytes" in said[0]
+    assert "gone.arrow is missing" in said[1]
 
 
 def test_a_stream_cut_at_a_batch_boundary_is_torn(tmp_path: Path) -> None:

@@ -186,12 +186,26 @@ def test_a_torn_shard_is_named_and_made_again(first_run, job: Jobs, tmp_path: Pa
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("cells", "executions"))
     shard = min((copy / "generations").glob("block-*.arrow"))
     shard.write_bytes(shard.read_bytes()[:-1000])
-    result = job("run", *SMALL, f"runs_dir={tmp_path}", check=False)
-    assert result.returncode == 1
-    assert shard.name in result.stdout
-    assert "is torn" in result.stdout
-    job("run", *SMALL, f"runs_dir={tmp_path}")
+    printed = job("run", *SMALL, f"runs_dir={tmp_path}").stdout
+    assert f"shard {shard} is torn" in printed
     same_run(folder, copy)
+
+
+def test_a_shard_with_other_bytes_is_named_and_made_again(
+    saved: Path, job: Jobs, tmp_path: Path
+) -> None:
+    copy = tmp_path / "experiment" / "run"
+    shutil.copytree(saved, copy)
+    shard = min((the_cell(copy) / "problems").glob("*.arrow"))
+    shard.write_bytes(bytes(shard.stat().st_size))  # of the right length: found when it is read
+    command = (f"generations={copy}", "sample.m=20", f"runs_dir={tmp_path}")
+    result = job("expand", *command, check=False)
+    assert result.returncode == 1
+    assert f"shard {shard} is torn" in result.stdout
+    lost = max((the_cell(copy) / "results").glob("*.arrow"))
+    lost.unlink()
+    assert f"shard {lost} is missing" in job("expand", *command).stdout
+    same_run(saved, copy)
 
 
 def test_a_shard_of_another_configuration_is_refused(first_run, job: Jobs, tmp_path: Path) -> None:
