@@ -30,9 +30,9 @@ from pipeline.run import RunFolder
 from pipeline.storage import Storage
 from pipeline.todo import Plan
 
-PROBLEMS, N, BLOCK = 640, 10, 32
+PROBLEMS, N, BLOCK = 2560, 10, 64
 SYNTHETIC = {"tokens": 1.0, "tokens_per_s": 1e9}  # no engine: what it would take is left out
-ENGINE = ("task.limit=128", "generate.n=4", "generate.max_tokens=160", "execute.cache=false")
+ENGINE = ("task.options.n_problems=384", "generate.n=4", "generate.max_tokens=160", "execute.cache=false")
 
 
 def job(name: str, *overrides: str) -> None:
@@ -63,7 +63,9 @@ def workers_alone(folder: Path) -> None:
 def with_an_engine(folder: Path) -> None:
     """Prints predicted and measured seconds of jobs.run with the bundled model."""
     job("run", *ENGINE, "sample.m=5", "flow.block_problems=8", f"runs_dir={folder}/engine-8")
-    costs = measure([the_run(folder / "engine-8").storage.uri])
+    fitted = the_run(folder / "engine-8")
+    expand(fitted, 0, 1)  # another m tells a variant's cost from a generation's
+    costs = measure([fitted.storage.uri])
     print(f"\n{costs.table().markdown()}\n{HEAD}")
     for block, m in ((24, 5), (4, 10)):
         runs = folder / f"engine-{block}"
