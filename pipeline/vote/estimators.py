@@ -139,17 +139,18 @@ def maj_at_k_curve(
 
 
 def _kinds(votes: Floats) -> tuple[Floats, NDArray[np.int64], tuple[int, ...]]:
-    """Returns the different rows in order of appearance, each row's number, and how often each."""
-    numbers: dict[bytes, int] = {}
-    first, inverse, counts = [], [], []
+    """Returns the different rows, the rarest first, each row's number, and how often each.
+
+    In this order the many ways to share out n rows are few: sub-multisets are found again.
+    """
+    places: dict[bytes, list[int]] = {}
     for i, row in enumerate(votes):
-        number = numbers.setdefault(row.tobytes(), len(counts))
-        if number == len(counts):
-            first.append(i)
-            counts.append(0)
-        inverse.append(number)
-        counts[number] += 1
-    return votes[first], np.array(inverse), tuple(counts)
+        places.setdefault(row.tobytes(), []).append(i)
+    kinds = sorted(places.values(), key=len)
+    inverse = np.empty(len(votes), np.int64)
+    for number, rows in enumerate(kinds):
+        inverse[rows] = number
+    return votes[[rows[0] for rows in kinds]], inverse, tuple(map(len, kinds))
 
 
 def _contenders(votes: Floats) -> NDArray[np.bool_]:
@@ -160,11 +161,9 @@ def _contenders(votes: Floats) -> NDArray[np.bool_]:
     """
     nothing = votes == 0
     possible: NDArray[np.bool_] = ~nothing.all(axis=0)
-    for strong in np.argsort(-votes.sum(axis=0), kind="stable")[:3]:
-        own = votes[:, strong, None]
-        if own.any():
-            possible &= ~((own * (1 - 1e-6) > votes) | nothing).all(axis=0)
-    return possible
+    strong = votes[:, np.argsort(-votes.sum(axis=0), kind="stable")[:3], None]
+    beaten = (strong * (1 - 1e-6) > votes[:, None, :]) | nothing[:, None, :]
+    return possible & ~beaten.all(axis=0).any(axis=0)
 
 
 def _exact_majority(kinds: Floats, counts: tuple[int, ...], correct: Floats) -> list[float]:
