@@ -32,7 +32,12 @@ from pipeline.todo import Plan
 
 PROBLEMS, N, BLOCK = 2560, 10, 64
 SYNTHETIC = {"tokens": 1.0, "tokens_per_s": 1e9}  # no engine: what it would take is left out
-ENGINE = ("task.options.n_problems=384", "generate.n=4", "generate.max_tokens=160", "execute.cache=false")
+ENGINE = (
+    "task.options.n_problems=384",
+    "generate.n=4",
+    "generate.max_tokens=160",
+    "execute.cache=false",
+)
 
 
 def job(name: str, *overrides: str) -> None:

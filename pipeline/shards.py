@@ -62,13 +62,19 @@ def write_shard(
     inputs: dict[str, Any] | None = None,
     counts: dict[str, float] | None = None,
     manifests: str = "manifests",
+    compression: str | None = None,
 ) -> Manifest:
     """Writes a table as shard `name` and returns its manifest, which is written last.
+
+    Args:
+        compression: "zstd", "lz4" or None. Readers need not know; a compressed shard cannot be
+            read in place, memory-mapped, as `datasets` does.
 
     Raises: StorageError if the storage cannot be written.
     """
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table, max_chunksize=4096)
     buffer = sink.getvalue()
 
