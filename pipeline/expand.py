@@ -36,7 +36,7 @@ from pipeline.shards import (
 log = logging.getLogger(__name__)
 
 _FATAL = (OSError, SandboxUnavailableError, ServerLostError)  # no cell's and no problem's fault
-_WRITERS = 8  # cells written at once: a disk's sync and a bucket's put are waited for
+_WRITERS = 8  # cells sent to a bucket at once; to a disk, threads cost more than they save
 
 
 class _CellError(Exception):
@@ -273,7 +273,7 @@ def _write_cells(
         }
         run.cell(cell.name).write_json(f"timings/{block.name}.json", times)
 
-    with ThreadPoolExecutor(_WRITERS) as writers:
+    with ThreadPoolExecutor(1 if run.storage.is_local else _WRITERS) as writers:
         list(writers.map(write, cells))
         overhead_s = clock.cpu_s()
         list(writers.map(note_times, cells))
