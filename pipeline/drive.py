@@ -105,11 +105,11 @@ def drive(plans: list[Plan], monitor: Monitor, generate: bool = True) -> list[Ou
 
 def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]:
     stopper = Stopper(plans, monitor)
-    budget = Budget(plans[0].config.budget, [plan.run.generations for plan in plans])
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     for plan in plans:
         plan.run.storage.delete(STOP)
     work = _work(plans, generate, monitor)
+    budget = Budget(plans[0].config.budget, [plan.run.generations for plan in plans])
     items = [item for _, found in work for item in found]
     _announce(plans, items, monitor)
     if items:

@@ -1,5 +1,6 @@
 """A task over a table of rows: what all benchmarks that come as a file or hub data set share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from pipeline.tasks.base import Message, Problem, Span, TaskConfig, TaskError
 from pipeline.tasks.source import DataVersion, Hub
 
 
-class RowTask:
+class RowTask(ABC):
     """Reads rows, gives them ids and filters them; a subclass says what a row means.
 
     A problem's id is "<task>/<split>/<number>". The number is the benchmark's own where its
@@ -71,9 +72,9 @@ class RowTask:
         """Returns the whole program: every part of it may vary."""
         return program
 
+    @abstractmethod
     def program_span(self, text: str) -> Span | None:
         """Returns where in the completion the program stands; None: there is none."""
-        raise NotImplementedError
 
     def problem_id(self, index: int, row: dict[str, Any]) -> str:
         """Returns the problem's id."""
@@ -83,28 +84,28 @@ class RowTask:
         """Returns the last part of the problem's id; the row's index by default."""
         return str(index)
 
+    @abstractmethod
     def fields(self, row: dict[str, Any], where: str) -> dict[str, Any] | None:
         """Returns what prompt, job and score need of a row; None leaves the row out.
 
         Raises: TaskError naming `where`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def messages(self, problem: Problem) -> list[Message]:
         """Returns the chat prompt."""
-        raise NotImplementedError
 
+    @abstractmethod
     def completion_prompt(self, problem: Problem) -> str:
         """Returns the prompt for base models."""
-        raise NotImplementedError
 
+    @abstractmethod
     def job(self, problem: Problem, program: str) -> Job:
         """Returns how to run one program."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, problem: Problem, result: Result) -> float | None:
         """Returns 1.0 right, 0.0 wrong."""
-        raise NotImplementedError
 
     def answer(self, problem: Problem, program: str, result: Result) -> object:
         """Returns what a program that ran votes for; None abstains. By default its value."""
