@@ -112,5 +112,6 @@ def test_neither_engine_core_nor_caller_outlives_the_other(tiny_llama: Path, vic
     assert not core.is_running() or core.status() == psutil.STATUS_ZOMBIE
     if victim == "engine core":
         errors = (tiny_llama.parent / "errors").read_text()
-        assert process.returncode == EXIT_CODE, errors[-2000:]
-        assert "the engine's process" in errors
+        # Who notices first, the watchdog or the caller that asks the dead core, is a race.
+        noticed = {EXIT_CODE: "the engine's process", 1: "EngineError: vLLM died"}
+        assert noticed[process.returncode] in errors, errors[-2000:]
