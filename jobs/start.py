@@ -97,14 +97,18 @@ def _plan(typed: list[tuple[int, TypedPoint]], planner: Planner, failures: list[
             failures[typed[0][0]] = str(error)
             print(f"error: {error}", file=sys.stderr)
             return []
-    good = []
+    good: list[TypedPoint] = []
+    refused: dict[str, list[str]] = {}
     for index, point in typed:
         try:
             planner([point])
             good.append(point)
         except (ValueError, OSError) as error:
             failures[index] = str(error)
-            print(f"error: {' '.join(point[0])}: {error}", file=sys.stderr)
+            refused.setdefault(str(error), []).append(" ".join(point[0]))
+    for why, (first, *others) in refused.items():  # a hundred points may share one wrong folder
+        more = f" and {len(others)} more points" if others else ""
+        print(f"error: {first}{more}: {why}", file=sys.stderr)
     return planner(good) if good else []
 
 

@@ -14,7 +14,12 @@ from pipeline.attempts import forgive
 from pipeline.budget import Budget
 from pipeline.hold import held
 from pipeline.monitor import Monitor
-from pipeline.shards import ShardError, read_manifests, write_dataset_index
+from pipeline.shards import (
+    ShardError,
+    read_manifests,
+    read_vocabulary,
+    write_dataset_index,
+)
 from pipeline.summary import merge_summary, summarise_cell
 from pipeline.todo import Plan
 from pipeline.workers import STOP
@@ -108,7 +113,7 @@ def _drive(plans: list[Plan], monitor: Monitor, generate: bool) -> list[Outcome]
     outcomes = {plan.run.storage.uri: Outcome(plan) for plan in plans}
     for plan in plans:
         plan.run.storage.delete(STOP)
-    work = _work(plans, generate, monitor)
+    work = _readable(_work(plans, generate, monitor), outcomes, monitor)
     budget = Budget(plans[0].config.budget, [plan.run.generations for plan in plans])
     items = [item for _, found in work for item in found]
     _announce(plans, items, monitor)
@@ -142,6 +147,21 @@ def _work(plans: list[Plan], generate: bool, monitor: Monitor) -> Work:
     for said in lost:
         monitor.warn(said)
     return [(plan, plan.todo(generate)) for plan in plans] if lost else work
+
+
+def _readable(work: Work, outcomes: dict[str, Outcome], monitor: Monitor) -> Work:
+    """Leaves out the plans whose saved generations nobody could read, and says so once."""
+    readable: Work = []
+    for plan, items in work:
+        try:
+            if items and not _generates(items):  # whoever generates writes the vocabulary
+                read_vocabulary(plan.run.generations)
+        except ShardError as error:
+            outcomes[plan.run.storage.uri].failures.append(str(error))
+            monitor.warn(f"failed: {error}")
+        else:
+            readable.append((plan, items))
+    return readable
 
 
 def _generates(items: list[dict[str, Any]]) -> bool:

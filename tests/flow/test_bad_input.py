@@ -1,9 +1,12 @@
 """What is wrong is said in a sentence, before a model is loaded."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench.synthetic import make_run
 from tests.flow.conftest import Jobs
 
 
@@ -56,3 +59,24 @@ def test_a_problem_without_an_answer_is_named(
     assert result.returncode == 1
     assert "gsm.jsonl" in result.stderr
     assert "####" in result.stderr or "answer" in result.stderr
+
+
+def test_what_all_points_of_a_sweep_share_is_said_once(job: Jobs, tmp_path: Path) -> None:
+    result = job("expand", "-m", f"generations={tmp_path}/none", "sample.m=0,1,2", check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("neither a run folder nor a folder") == 1
+    assert "sample.m=0 and 2 more points" in result.stderr
+    assert "3 of 3 points failed" in result.stderr
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"torn")])
+def test_a_lost_vocabulary_is_said_once_and_nothing_is_marked_done(
+    job: Jobs, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    make_run(tmp_path / "run", 8, 2, 2)
+    damage(tmp_path / "run" / "generations" / "vocabulary.arrow")
+    result = job("expand", f"generations={tmp_path / 'run'}", check=False)
+    assert result.returncode == 1
+    assert result.stdout.count("copy it from where the generations were made") == 2  # and summed up
+    assert not list((tmp_path / "run" / "cells").rglob("*.arrow"))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "incomplete"
