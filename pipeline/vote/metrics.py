@@ -17,10 +17,10 @@ from pipeline.vote.estimators import (
     avg_at_k,
     best_at_k_curve,
     coverage,
-    maj_at_k_curve,
     pass_at_k,
     pass_at_k_curve,
 )
+from pipeline.vote.majority import maj_at_k_curve
 
 __all__ = [
     "CURVES",

@@ -1,9 +1,10 @@
 """From ballots to rows of `schema.PROBLEM`: who won, what passed, what it took."""
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.schema import PROBLEM
-from pipeline.vote import estimators, intervals
+from pipeline.vote import estimators, intervals, majority
 from pipeline.vote.ballots import Ballots, Count, Floats, Ints, Votes, abstained, from_rows
 from pipeline.vote.config import VoteConfig
 
 Row = Mapping[str, Any]
 _NO_PROGRAM = ("truncated", "no_program")
 _CURVES_KEPT = 2048  # of a few kilobytes
+_ORDERS_KEPT = 256  # of n · resamples · 8 bytes
 
 
 @dataclass(frozen=True)
@@ -186,39 +188,58 @@ def _curves(
 ) -> dict[str, Any]:
     """Returns the expected correctness of the votes of k generations, for all k."""
     names = ("vote_curve", "weighted_curve", "plain_curve")
-    found: dict[str, list[Any]] = {name: [] for name in (*names, "maj_exact")}
     tables = count.tables([ballots.count, ballots.weight, ballots.original.astype(np.float64)])
-    for known, identifier, (mine, correct) in zip(gold.tolist(), problem_ids, tables):
-        exact = True
-        curves: list[Any] = [None] * 3
-        if known:
-            key = (correct.tobytes(), config.max_subsets, config.resamples, config.seed, identifier)
-            told = [_curve(table.tobytes(), table.shape, *key) for table in mine]
-            curves, exact = [curve for curve, _ in told], all(e for _, e in told)
-        for name, curve in zip(names, curves):
+    cases = [
+        (votes, correct, identifier)
+        for known, identifier, (mine, correct) in zip(gold.tolist(), problem_ids, tables)
+        if known
+        for votes in mine
+    ]
+    told = iter(_KEPT.curves(cases, config))
+    found: dict[str, list[Any]] = {name: [] for name in (*names, "maj_exact")}
+    for known in gold.tolist():
+        curves = [next(told) for _ in names] if known else [(None, True)] * len(names)
+        for name, (curve, _) in zip(names, curves):
             found[name].append(curve)
-        found["maj_exact"].append(exact)
+        found["maj_exact"].append(all(exact for _, exact in curves))
     return found
 
 
-@lru_cache(_CURVES_KEPT)
-def _curve(
-    votes: bytes,
-    shape: tuple[int, int],
-    correct: bytes,
-    max_subsets: int,
-    resamples: int,
-    seed: int,
-    problem_id: str,
-) -> tuple[list[float], bool]:
-    """Returns maj@k for all k. Cells of a sweep often hold the same votes: they are kept."""
-    return estimators.maj_at_k_curve(
-        np.frombuffer(votes).reshape(shape),
-        np.frombuffer(correct),
-        max_subsets,
-        resamples,
-        lambda: intervals.seeded(seed, "maj", problem_id),
-    )
+class _Curves:
+    """Computes maj@k for all k. Cells of a sweep often hold the same votes: the last are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Any, ...], majority.Curve] = OrderedDict()
+
+    def curves(
+        self, cases: Sequence[tuple[Floats, Floats, str]], config: VoteConfig
+    ) -> list[majority.Curve]:
+        """Returns the curve of each case: votes, how right the answers are, problem id."""
+        asked: dict[tuple[Any, ...], tuple[Floats, Floats, majority.Orders]] = {}
+        keys: list[tuple[Any, ...]] = []
+        for votes, correct, identifier in cases:
+            chance = (config.seed, identifier, len(votes), config.resamples)
+            shape = (votes.shape[1], config.max_subsets)
+            keys.append((votes.tobytes(), correct.tobytes(), *shape, *chance))
+            if keys[-1] in self._kept:
+                self._kept.move_to_end(keys[-1])
+            else:
+                asked[keys[-1]] = (votes, correct, partial(_orders, *chance))
+        told = majority.maj_at_k_curves(list(asked.values()), config.max_subsets)
+        self._kept.update(zip(asked, told, strict=True))
+        found = [self._kept[key] for key in keys]
+        while len(self._kept) > _CURVES_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
+_KEPT = _Curves()
+
+
+@lru_cache(_ORDERS_KEPT)
+def _orders(seed: int, problem_id: str, n: int, resamples: int) -> Ints:
+    """Returns the orders in which a problem's generations are taken in all cells alike."""
+    return majority.random_orders(intervals.seeded(seed, "maj", problem_id), n, resamples)
 
 
 def _counts(ballots: Ballots, programs: Programs) -> dict[str, Any]:

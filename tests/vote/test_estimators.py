@@ -10,10 +10,10 @@ from pipeline.vote.estimators import (
     avg_at_k,
     best_at_k_curve,
     coverage,
-    maj_at_k_curve,
     pass_at_k,
     pass_at_k_curve,
 )
+from pipeline.vote.majority import maj_at_k_curve, maj_at_k_curves, random_orders
 from tests.vote.by_hand import majority
 
 
@@ -104,6 +104,22 @@ def test_a_hundred_equal_generations_are_exact_because_they_are_exchangeable():
 def test_generations_that_never_vote_count_as_wrong():
     curve, _ = maj_at_k_curve(np.zeros((3, 1)), np.array([1.0]))
     assert curve == [0.0, 0.0, 0.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 12, 2048]))
+def test_a_curve_does_not_depend_on_which_others_are_computed_with_it(seed, max_subsets):
+    def case(rng):
+        n, answers = int(rng.integers(1, 9)), int(rng.integers(0, 12))
+        votes = rng.integers(0, 4, (n, answers)) * rng.choice([1.0, 0.1, 1 / 3], (n, answers))
+        correct = rng.choice([0.0, 1.0, 0.3], answers)
+        return votes, correct, lambda: random_orders(np.random.default_rng(seed), n, 16)
+
+    rng = np.random.default_rng(seed)
+    cases = [case(rng) for _ in range(20)]
+    together = maj_at_k_curves(cases, max_subsets)
+    for one, curve in zip(cases, together, strict=True):
+        assert maj_at_k_curves([one], max_subsets) == [curve]  # to the last bit
 
 
 def test_avg_and_coverage_of_a_small_table():
