@@ -23,6 +23,10 @@ GENERATE, EXPAND = "MapBatches(Generate)", "MapBatches(Expand)"
 ENGINE_CORE, FORK_SERVER = "EngineCore", "pipeline.execute.child.server"
 GENERATED = "generations/manifests/*.json"
 EXPANDED = "cells/*/manifests/results/*.json"
+FINISHED = {
+    "generate": "generations/manifests/{}.*.json",
+    "expand": "cells/*/manifests/results/{}.json",
+}
 # Two processes per engine, as on GPUs; on CPUs the engine is part of its worker otherwise.
 ENGINE_APART = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
 
@@ -94,8 +98,14 @@ class Command:
         return list(self.runs_dir.glob(f"*/*/{pattern}"))
 
     def at_work(self, stage: str) -> int:
-        """Returns the process that is at work on a block of a stage; 0 if none is."""
+        """Returns the process that is at work on a block of a stage; 0 if none is.
+
+        One whose block is finished, and that has only to say so, is at work no more.
+        """
         for note in self.shards(f"attempts/{stage}-*.json"):
+            block = note.stem.removeprefix(f"{stage}-")
+            if self.shards(FINISHED[stage].format(block)):
+                continue
             with suppress(FileNotFoundError):  # done in the meantime
                 return int(json.loads(note.read_text())["worker"].split()[1])
         return 0

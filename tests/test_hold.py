@@ -24,7 +24,9 @@ def test_a_second_driver_waits_for_the_first_and_says_for_whom(tmp_path: Path) -
     with held([storage], said.append):
         thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(1.5)
+        deadline = time.monotonic() + 30
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.05)
         order.append("first")
     thread.join(20)
     assert order == ["first", "second"]

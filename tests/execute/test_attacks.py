@@ -51,7 +51,7 @@ def test_a_program_without_end_is_ended(sandbox: Sandbox, name: str) -> None:
 def test_a_hang_at_exit_costs_nothing(sandbox: Sandbox) -> None:
     source = "import atexit\natexit.register(lambda: [None for _ in iter(int, 1)])\nans = 5"
     result = attack(sandbox, source, "ok", harness="variable")
-    assert result.value == 5 and result.wall_s < 2
+    assert result.value == 5 and result.wall_s < 4  # of the limit of 5
 
 
 def test_a_destructor_that_hangs_is_ended(sandbox: Sandbox) -> None:

@@ -225,7 +225,7 @@ def test_a_hanging_program_in_a_batch_costs_no_neighbour_its_answer(sandbox: San
 def test_many_hanging_programs_in_a_row_are_each_ended_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    limits = Limits(cpu_s=0.02, wall_s=5.0, memory_mib=256)
+    limits = Limits(cpu_s=0.05, wall_s=5.0, memory_mib=256)
     with Sandbox(small_config(function=limits, patience_s=0.01)) as sandbox:
         jobs = [function(f"while {i + 1}: pass") for i in range(30)] + [function("return 1")]
         with caplog.at_level(logging.WARNING):
