@@ -63,7 +63,8 @@ class ExecuteConfig:
 
     function: Limits = field(default_factory=Limits)
     expression: Limits = field(default_factory=Limits)
-    tests: Limits = field(default_factory=lambda: Limits(cpu_s=5.0, wall_s=50.0))
+    # The slowest of MBPP's references takes 3 s on a slow core.
+    tests: Limits = field(default_factory=lambda: Limits(cpu_s=10.0, wall_s=100.0))
     variable: Limits = field(default_factory=lambda: Limits(cpu_s=5.0, wall_s=50.0))
     stdout: Limits = field(default_factory=lambda: Limits(cpu_s=5.0, wall_s=50.0))
     figure: Limits = field(

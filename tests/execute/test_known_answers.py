@@ -15,6 +15,7 @@ from bench.known_answers import (
     humaneval_file,
     pot_file,
 )
+from pipeline.execute.config import ExecuteConfig, Limits
 from pipeline.execute.job import Job, Result
 from pipeline.execute.sandbox import Sandbox
 
@@ -136,15 +137,17 @@ def test_humaneval_references_pass(sandbox: Sandbox, data: Path) -> None:
     assert [r["task_id"] for r, x in zip(rows, results, strict=True) if x.value is not True] == []
 
 
-def test_mbpp_references_pass(sandbox: Sandbox, data: Path) -> None:
+def test_mbpp_references_pass(data: Path) -> None:
     import json
 
+    patient = Limits(cpu_s=30.0, wall_s=120.0, memory_mib=1024)  # one takes about 3 s
     rows = [json.loads(line) for line in (data / "mbpp/sanitized_mbpp_000_213.jsonl").open()]
     jobs = [
         Job(row["code"], "tests", "\n".join([*row["test_imports"], *row["test_list"]]))
         for row in rows
     ]
-    results = sandbox.run(jobs)
+    with Sandbox(ExecuteConfig(tests=patient)) as sandbox:
+        results = sandbox.run(jobs)
     assert len(rows) == 214
     failed = [
         (row["task_id"], result)
