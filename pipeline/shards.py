@@ -241,7 +241,9 @@ def _read_stream(
     buffer: pa.Buffer, where: str, schema: pa.Schema, rows: int | None, cure: str
 ) -> pa.Table:
     try:
-        table = pa.ipc.open_stream(buffer).read_all()
+        # Threads that share out a small shard's columns cost more than the columns.
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        table = pa.ipc.open_stream(buffer, options=options).read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise ShardError(f"{where} is not an Arrow stream ({error}); {cure}") from error
     if not table.schema.equals(schema):
