@@ -14,12 +14,7 @@ from pipeline.attempts import forgive
 from pipeline.budget import Budget
 from pipeline.hold import held
 from pipeline.monitor import Monitor
-from pipeline.shards import (
-    ShardError,
-    read_manifests,
-    read_vocabulary,
-    write_dataset_index,
-)
+from pipeline.shards import ShardError, read_manifests, read_vocabulary, write_dataset_index
 from pipeline.summary import merge_summary, summarise_cell
 from pipeline.todo import Plan
 from pipeline.workers import STOP

@@ -1,4 +1,4 @@
-"""Estimators from per-generation outcomes: pass@k, best@k, maj@k, avg@k, coverage.
+"""Estimators from per-generation outcomes: pass@k, best@k, avg@k, coverage (maj@k: `majority`).
 
 `k` counts LLM generations, `m` the variants drawn from each. A generation passes if its own
 program or one of its m variants is right. All estimators average over every k-subset of the

@@ -79,7 +79,14 @@ def maj_at_k_curves(
 
 
 class _Batch:
-    """Cases of n generations each. A row is an answer: what each generation gives to it."""
+    """Cases of n generations each.
+
+    Attributes:
+        rows: float64 [rows, n], what each generation gives to an answer.
+        correct: float64 [rows], how right it is.
+        case: int64 [rows], whose answer it is, ascending.
+        start, n_rows: int64 [cases left], where each case's rows begin, and how many there are.
+    """
 
     def __init__(
         self,
@@ -96,16 +103,15 @@ class _Batch:
 
     def curves(self) -> list[Curve]:
         """Returns the curve of each case."""
-        found: list[Curve] = [([0.0] * self.n, True)] * self.n_cases
+        found: list[Curve] = [([0.0] * self.n, True) for _ in range(self.n_cases)]
         right = np.bincount(self.case, self.correct > 0, self.n_cases).astype(bool)
         wrong = np.bincount(self.case, self.correct < 1, self.n_cases).astype(bool)
         for case, n_voting in self._n_voting(right & ~wrong):
-            found[case] = (_pass_curve(self.n, n_voting), True)
+            found[case] = (list(_pass_curve(self.n, n_voting)), True)
         self._keep((right & wrong)[self.case])
         if len(self.rows):
             self._keep(self._contenders())
-            self._merge()
-            for case, curve in self._majorities():
+            for case, curve in self._majorities(self._merge()):
                 found[case] = curve
         return found
 
@@ -149,10 +155,12 @@ class _Batch:
             possible &= ~(beaten | nothing).all(axis=1)
         return possible
 
-    def _merge(self) -> None:
+    def _merge(self) -> Floats:
         """Makes one row of the answers of a case that get the same from each generation.
 
-        They win and tie together: their correctness is added up, and they are counted.
+        They win and tie together: their correctness is added up.
+
+        Returns: float64 [rows], how many answers each row is now.
         """
         mark = (self.rows * np.sqrt(np.arange(2, self.n + 2))).sum(axis=1)  # equal if they are
         order = np.lexsort((mark, self.case))
@@ -161,17 +169,21 @@ class _Batch:
         new[1:] = (case[1:] != case[:-1]) | (rows[1:] != rows[:-1]).any(axis=1)
         start = np.flatnonzero(new)
         correct = np.add.reduceat(self.correct[order], start)
-        self.weight = np.diff(np.append(start, len(rows))).astype(np.float64)
         self._set(rows[start], correct, case[start])
+        return np.diff(np.append(start, len(rows))).astype(np.float64)
 
-    def _majorities(self) -> Iterator[tuple[int, Curve]]:
-        """Yields each case that is left and its curve, those with as many answers together."""
+    def _majorities(self, weight: Floats) -> Iterator[tuple[int, Curve]]:
+        """Yields each case that is left and its curve, those with as many answers together.
+
+        Args:
+            weight: float64 [rows], how many answers each row is.
+        """
         together: list[_Case] = []
         for i in np.argsort(self.n_rows, kind="stable").tolist():
             mine = slice(self.start[i], self.start[i] + self.n_rows[i])
             number = int(self.case[self.start[i]])
             subsets = self._subsets(number, np.ascontiguousarray(self.rows[mine].T))
-            together.append(_Case(number, self.correct[mine], self.weight[mine], *subsets))
+            together.append(_Case(number, self.correct[mine], weight[mine], *subsets))
             if sum(case.totals.size for case in together) > _AT_ONCE:
                 yield from _expectations(self.n, together)
                 together = []
@@ -253,8 +265,8 @@ def _expectations(n: int, cases: Sequence[_Case]) -> Iterator[tuple[int, Curve]]
 
 
 @lru_cache(256)
-def _pass_curve(n: int, n_voting: int) -> list[float]:
-    return pass_at_k_curve([True] * n_voting + [False] * (n - n_voting))
+def _pass_curve(n: int, n_voting: int) -> tuple[float, ...]:
+    return tuple(pass_at_k_curve([True] * n_voting + [False] * (n - n_voting)))
 
 
 @lru_cache(64)

@@ -19,7 +19,7 @@ from pipeline.vote.config import VoteConfig
 Row = Mapping[str, Any]
 _NO_PROGRAM = ("truncated", "no_program")
 _CURVES_KEPT = 2048  # of a few kilobytes
-_ORDERS_KEPT = 256  # of n · resamples · 8 bytes
+_ORDERS_KEPT = 128  # of n · resamples · 8 bytes
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_pass_at_k_of_many_generations_does_not_overflow():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 4), st.randoms(use_true_random=False))
+@given(st.integers(1, 6), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_maj_at_k_is_the_mean_over_all_subsets_with_ties_by_expectation(n, answers, rng):
     votes = np.array(
         [[float(rng.choice([0, 0, 1, 2, 3])) for _ in range(answers)] for _ in range(n)]
